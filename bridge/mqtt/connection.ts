@@ -1,0 +1,408 @@
+/**
+ * One MQTT connection: bytes in, packets found and handled in place. The hot path is a QoS 1 PUBLISH to the topic that
+ * was published to last: no object, string or copy is made for it. Its acknowledgement leaves when its commit is
+ * durable, with all others of that commit in one write. Whatever goes wrong here ends this connection and no other.
+ */
+import { type AckType, AckView } from "./codec/ack-view.ts";
+import { decodePacket } from "./codec/decode.ts";
+import { encodePacket, encodeWithin } from "./codec/encode.ts";
+import { packetLength } from "./codec/framing.ts";
+import { connackReturnCode, MqttError, type Packet, type Version, type Will } from "./codec/packets.ts";
+import { PublishView } from "./codec/publish-view.ts";
+import { ReasonCode } from "./codec/reason-codes.ts";
+import type { Destination } from "./destinations.ts";
+import type { Engine } from "./engine.ts";
+import { handleAcknowledgement } from "./handle-acknowledgement.ts";
+import { handleConnect } from "./handle-connect.ts";
+import { handlePublish, publishWill } from "./handle-publish.ts";
+import { handleSubscribe, handleUnsubscribe } from "./handle-subscribe.ts";
+import type { Session } from "./session.ts";
+import type { Recipient } from "./outbox.ts";
+import { Output } from "./output.ts";
+import { PartialPacket } from "./partial-packet.ts";
+import { OUTPUT_HIGH_BYTES, type Transport, type TransportHandler } from "./transport.ts";
+
+const PUBACK = 0x40;
+/** Why nothing is read from the socket. */
+const PAUSED_BY_PRESSURE = 1;
+const PAUSED_BY_OUTPUT = 2;
+const PAUSED_FOR_GOOD = 4;
+
+// One of each for all connections: they are used up before the next packet.
+const view = new PublishView();
+const ack = new AckView();
+
+export class Connection implements TransportHandler, Recipient {
+	readonly engine: Engine;
+	readonly transport: Transport;
+	readonly output: Output;
+	version: Version = 4;
+	/** From a successful CONNECT until the connection ends. */
+	session: Session | undefined;
+	ended = false;
+	/** The client's Maximum Packet Size. */
+	maxPacketBytes = Number.MAX_SAFE_INTEGER;
+	window = 0;
+	/** Request Problem Information. */
+	explains = true;
+	will: Will | undefined;
+	/** Where the last PUBLISH went. */
+	destination: Destination | undefined;
+	/** Publishes of QoS 1 and 2 that the client waits for an answer to. */
+	unanswered = 0;
+	/** Ticks without a packet after which the client is gone; 0: never. */
+	keepAliveTicks = 0;
+	heardTick: number;
+	#paused = 0;
+	#willFlush = false;
+	#willAcknowledge = false;
+	#partial: PartialPacket | undefined;
+
+	constructor(engine: Engine, transport: Transport) {
+		this.engine = engine;
+		this.transport = transport;
+		this.output = new Output(transport, engine.outputBudget);
+		this.heardTick = engine.tick;
+	}
+
+	received(chunk: Buffer): void {
+		if (this.ended) return;
+		this.heardTick = this.engine.tick;
+		try {
+			this.#consume(chunk);
+			if (this.output.unmarked) {
+				this.output.mark();
+				this.engine.broker.log.onCommit(this);
+			}
+			const outbox = this.session?.outbox;
+			if (outbox?.tracks !== undefined) this.engine.catchUp.run(outbox);
+		} catch (error) {
+			this.fail(error);
+			return;
+		}
+		if (this.engine.broker.pressure.over) this.#pause(PAUSED_BY_PRESSURE);
+		if (this.transport.unsentBytes >= OUTPUT_HIGH_BYTES) this.#pause(PAUSED_BY_OUTPUT);
+	}
+
+	#consume(chunk: Buffer): void {
+		const end = chunk.length;
+		const { maxPacketBytes } = this.engine.options;
+		const nowMs = this.engine.broker.clock.now();
+		let at = 0;
+		if (this.#partial !== undefined) {
+			at = this.#partial.take(chunk, maxPacketBytes);
+			const whole = this.#partial.whole();
+			if (whole === undefined) return;
+			this.#partial.discard();
+			this.#partial = undefined;
+			this.#packet(whole, 0, whole.length, nowMs);
+		}
+		while (at < end && !this.ended) {
+			const length = packetLength(chunk, at, end, maxPacketBytes);
+			if (length === 0) {
+				this.#partial = new PartialPacket(this.engine.broker.pressure, this.engine.tick);
+				this.#partial.take(at === 0 ? chunk : chunk.subarray(at), maxPacketBytes);
+				return;
+			}
+			this.#packet(chunk, at, at + length, nowMs);
+			at += length;
+		}
+	}
+
+	#packet(bytes: Buffer, start: number, end: number, nowMs: number): void {
+		const { session } = this;
+		if (session === undefined) {
+			this.#first(bytes, start, end);
+			return;
+		}
+		const type = bytes[start]! >> 4;
+		if (type === 3) {
+			const { version } = this;
+			view.read(bytes, start, end, version);
+			const { destination } = this;
+			if (
+				destination !== undefined &&
+				(bytes[start]! & 0x07) === 0x02 && // QoS 1 without RETAIN
+				view.propertiesStart === view.propertiesEnd &&
+				destination.generation === this.engine.destinations.generation &&
+				!session.noLocal &&
+				sameBytes(destination.bytes, bytes, view.topicStart, view.topicEnd) &&
+				this.unanswered < this.engine.options.receiveMaximum
+			) {
+				this.engine.stats.received[1]++;
+				try {
+					destination.partition.appendRecord(
+						nowMs,
+						destination.keyBlock,
+						bytes,
+						view.payloadStart,
+						view.payloadEnd,
+						destination.headersBlock,
+					);
+				} catch (error) {
+					handlePublish.refused(this, session, view, error);
+					return;
+				}
+				this.unanswered++;
+				this.output.answeredOnCommit();
+				this.output.responseOnCommit(PUBACK, view.packetId);
+				return;
+			}
+			handlePublish(this, session, bytes, view, nowMs);
+		} else if (type >= 4 && type <= 7) {
+			ack.read(bytes, start, end, this.version, "client");
+			handleAcknowledgement(this, session, ack.type satisfies AckType, ack.packetId, ack.reasonCode);
+		} else {
+			this.#other(session, decodePacket(bytes, start, end, this.version, "client"));
+		}
+	}
+
+	#first(bytes: Buffer, start: number, end: number): void {
+		if (bytes[start]! >> 4 !== 1) {
+			// [MQTT-3.1.0-1]; nothing can be answered to a client whose version is not known.
+			throw new MqttError(ReasonCode.ProtocolError, "[MQTT-3.1.0-1]", "the first packet is not CONNECT");
+		}
+		const packet = decodePacket(bytes, start, end, 4, "client");
+		if (packet.type === "connect") handleConnect(this, packet);
+	}
+
+	#other(session: Session, packet: Packet): void {
+		switch (packet.type) {
+			case "subscribe":
+				return handleSubscribe(this, session, packet);
+			case "unsubscribe":
+				return handleUnsubscribe(this, session, packet);
+			case "pingreq":
+				return this.send({ type: "pingresp" });
+			case "disconnect": {
+				const expiry = packet.properties.sessionExpiryInterval;
+				if (expiry !== undefined) {
+					if (session.expirySeconds === 0 && expiry > 0) {
+						throw new MqttError(
+							ReasonCode.ProtocolError,
+							"5.0 section 3.14.2.2.2",
+							"a Session Expiry Interval in DISCONNECT where CONNECT had 0",
+						);
+					}
+					session.expirySeconds = Math.min(expiry, this.engine.options.maxSessionExpirySeconds);
+				}
+				if (packet.reasonCode !== ReasonCode.DisconnectWithWillMessage) this.will = undefined; // [MQTT-3.14.4-3]
+				this.#leave();
+				this.transport.end();
+				return;
+			}
+			case "connect":
+				throw new MqttError(ReasonCode.ProtocolError, "[MQTT-3.1.0-2]", "a second CONNECT");
+			default:
+				throw new MqttError(ReasonCode.ProtocolError, "5.0 section 4.12", `${packet.type.toUpperCase()} was not asked for`);
+		}
+	}
+
+	/** Sends a packet at the end of this turn; one above the client's Maximum Packet Size without its reason, or not at all. */
+	send(packet: Packet): void {
+		const bytes = encodeWithin(packet, this.version, this.maxPacketBytes);
+		if (bytes === undefined) return;
+		this.output.packet(bytes);
+		this.outputPending();
+	}
+
+	/** The same, once the commit being gathered is durable. */
+	sendOnCommit(packet: Packet): void {
+		const bytes = encodeWithin(packet, this.version, this.maxPacketBytes);
+		if (bytes !== undefined) this.output.packetOnCommit(bytes);
+	}
+
+	/** A reason string, where the client wants them (5.0 section 3.1.2.11.7). */
+	reason(text: string): { reasonString?: string } {
+		return this.explains ? { reasonString: text } : {};
+	}
+
+	outputPending(): void {
+		if (this.#willFlush) return;
+		this.#willFlush = true;
+		this.engine.flushLater(this);
+	}
+
+	flushOutput(): void {
+		this.#willFlush = false;
+		if (this.ended) return;
+		this.output.flush();
+		this.output.rest();
+	}
+
+	/** The log: a commit that this connection waits for is durable. */
+	committed(): void {
+		if (this.ended) return;
+		this.unanswered -= this.output.release();
+		if (this.#willAcknowledge) return;
+		this.#willAcknowledge = true;
+		this.engine.acknowledgeLater(this);
+	}
+
+	flushAcknowledgements(): void {
+		this.#willAcknowledge = false;
+		if (!this.ended) this.output.flushAcks();
+	}
+
+	#pause(why: number): void {
+		if ((this.#paused & why) !== 0) return;
+		if (this.#paused === 0) this.transport.pause();
+		this.#paused |= why;
+		if (why === PAUSED_BY_PRESSURE) this.engine.broker.pressure.onRelief(this);
+	}
+
+	#resume(why: number): void {
+		if ((this.#paused & why) === 0) return;
+		this.#paused &= ~why;
+		if (this.#paused === 0 && !this.ended) this.transport.resume();
+	}
+
+	relieved(): void {
+		this.heardTick = this.engine.tick;
+		this.#resume(PAUSED_BY_PRESSURE);
+	}
+
+	drained(): void {
+		this.output.account();
+		this.heardTick = this.engine.tick;
+		this.#resume(PAUSED_BY_OUTPUT);
+		this.#catchUp();
+	}
+
+	#catchUp(): void {
+		const outbox = this.session?.outbox;
+		if (outbox?.tracks === undefined) return;
+		try {
+			this.engine.catchUp.run(outbox);
+		} catch (error) {
+			this.fail(error);
+		}
+	}
+
+	stopReading(): void {
+		this.#pause(PAUSED_FOR_GOOD);
+	}
+
+	/** Once a second. */
+	swept(tick: number): void {
+		if (this.ended) return;
+		const silent = tick - this.heardTick;
+		if (this.session === undefined) {
+			if (silent * 1000 > this.engine.options.connectTimeoutMs || this.#partialFor(tick)) {
+				this.engine.stats.connectTimeouts++;
+				this.#leave();
+				this.transport.destroy();
+			}
+			return;
+		}
+		this.output.account();
+		const { over } = this.engine.broker.pressure;
+		const stalledTicks = Math.ceil(this.engine.options.connectTimeoutMs / 1000);
+		if (over && silent > stalledTicks && (this.#partial !== undefined || this.transport.unsentBytes > 0)) {
+			// It holds memory that all wait for: half a packet, or output that it does not read.
+			this.engine.stats.stalled++;
+			this.end(ReasonCode.QuotaExceeded, "the gateway's memory for packets under way is used up");
+			return;
+		}
+		if ((this.#paused & PAUSED_BY_PRESSURE) !== 0) return; // we do not listen, so silence says nothing
+		if (this.keepAliveTicks > 0 && silent > this.keepAliveTicks) {
+			this.engine.stats.keepAliveTimeouts++;
+			this.end(ReasonCode.KeepAliveTimeout, "nothing was heard for one and a half times the keep alive"); // [MQTT-3.1.2-22]
+			return;
+		}
+		this.#catchUp();
+	}
+
+	/** A CONNECT that comes byte by byte does not hold its place for longer than one that does not come. */
+	#partialFor(tick: number): boolean {
+		return this.#partial !== undefined && (tick - this.#partial.sinceTick) * 1000 > this.engine.options.connectTimeoutMs;
+	}
+
+	/** What was thrown while a packet was handled. */
+	fail(error: unknown): void {
+		if (this.ended) return;
+		const { engine } = this;
+		if (error instanceof MqttError) {
+			engine.stats.protocolErrors++;
+			engine.broker.logger.debug("an MQTT connection broke the protocol", {
+				peer: this.transport.peer,
+				clientId: this.session?.clientId,
+				reasonCode: error.reasonCode,
+				clause: error.clause,
+				error: error.message,
+			});
+			if (this.session !== undefined) this.end(error.reasonCode, `${error.message} ${error.clause}`);
+			else if (error.version !== undefined) this.refuse(error.version, error.reasonCode, `${error.message} ${error.clause}`);
+			else this.#drop();
+			return;
+		}
+		engine.broker.logger.error("an MQTT connection failed", {
+			peer: this.transport.peer,
+			clientId: this.session?.clientId,
+			error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+		});
+		this.end(ReasonCode.ImplementationSpecificError, "the gateway could not go on with this connection");
+	}
+
+	/** Answers CONNECT with a refusal and closes. */
+	refuse(version: Version, reasonCode: number, why: string): void {
+		this.engine.stats.refusedConnections++;
+		this.version = version;
+		if (version === 5 || connackReturnCode(reasonCode) !== undefined) {
+			const properties = version === 5 ? { reasonString: why } : {};
+			const packet = { type: "connack", sessionPresent: false, reasonCode, properties } as const;
+			this.transport.write(encodeWithin(packet, version, this.maxPacketBytes) ?? encodePacket({ ...packet, properties: {} }, version));
+		}
+		this.#drop();
+	}
+
+	/** Ends the connection: MQTT 5 clients are told why. The session stays if it is to; a will is published. */
+	end(reasonCode: number, why: string): void {
+		if (this.ended) return;
+		if (this.session !== undefined && this.version === 5) {
+			const packet = { type: "disconnect", reasonCode, properties: { reasonString: why } } as const;
+			const bytes = encodeWithin(packet, 5, this.maxPacketBytes);
+			this.output.flush();
+			if (bytes !== undefined) this.transport.write(bytes);
+		} else {
+			this.output.flush();
+		}
+		this.#drop();
+	}
+
+	#drop(): void {
+		this.#leave();
+		// A peer that does not read would never see the end of what is queued.
+		if (this.transport.unsentBytes >= OUTPUT_HIGH_BYTES) this.transport.destroy();
+		else this.transport.end();
+	}
+
+	closed(): void {
+		this.#leave();
+		this.engine.connections.delete(this);
+	}
+
+	/** Leaves the engine: once, whoever ended the connection. */
+	#leave(): void {
+		if (this.ended) return;
+		const { engine, session, will } = this;
+		// What was appended in this turn is stored all the same; its acknowledgements die with the connection.
+		this.ended = true;
+		this.#partial?.discard();
+		this.#partial = undefined;
+		this.output.discard();
+		if (session === undefined) return;
+		if (engine.clients.get(session.clientId) === this) engine.clients.delete(session.clientId);
+		if (will !== undefined) engine.guarded("publishing a will", () => publishWill(engine, session, will));
+		engine.leave(session);
+		this.session = undefined;
+	}
+}
+
+function sameBytes(expected: Buffer, bytes: Buffer, start: number, end: number): boolean {
+	const length = end - start;
+	if (expected.length !== length) return false;
+	// From the end: names of one fleet begin alike.
+	for (let i = length - 1; i >= 0; i--) if (expected[i] !== bytes[start + i]) return false;
+	return true;
+}

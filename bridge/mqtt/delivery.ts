@@ -1,0 +1,260 @@
+/**
+ * From the log to subscribers. One feed per partition that some subscription can concern reads every committed batch
+ * once, out of memory, matches its events and hands them to the live subscribers; one that cannot take an event
+ * now falls behind there and catches up on its own (catch-up.ts). Without subscriptions nothing is watched.
+ */
+import type { Broker } from "../../src/broker/broker.ts";
+import type { Partition } from "../../src/log/partition.ts";
+import { BrokerError } from "../../src/base/errors.ts";
+import type { Routes } from "./routes.ts";
+import type { Cursors, Session } from "./session.ts";
+import type { DoorStats } from "./stats.ts";
+import { EventReader, type StoredEvent } from "./stored-event.ts";
+import { type Interest, joined, type Subscription, SubscriptionTrie } from "./subscriptions.ts";
+import type { Outbox } from "./outbox.ts";
+import { filterMatches, filtersOverlap } from "./topic-filter.ts";
+
+const READ_BYTES = 256 * 1024;
+const NOBODY: readonly Interest<Session>[] = [];
+
+/** The live end of one partition. */
+export class Feed {
+	readonly partition: Partition;
+	/** The next offset that live subscribers get. */
+	next: number;
+	/** Reading from a file because memory no longer had it. */
+	reading = false;
+	unwatch: () => void = () => {};
+
+	constructor(partition: Partition, next: number) {
+		this.partition = partition;
+		this.next = next;
+	}
+}
+
+export class Deliveries {
+	readonly trie = new SubscriptionTrie<Session>();
+	/** By partition id. */
+	readonly feeds = new Map<number, Feed>();
+	/** How many subscriptions can concern a routed topic. */
+	readonly #concerned = new Map<string, number>();
+	readonly #filtersOf: ReadonlyMap<string, readonly string[]>;
+	readonly #broker: Broker;
+	readonly #stats: DoorStats;
+	readonly reader: EventReader;
+	#nowMs = 0;
+
+	constructor(broker: Broker, routes: Routes, stats: DoorStats) {
+		this.#broker = broker;
+		this.#stats = stats;
+		this.reader = new EventReader(routes);
+		this.#filtersOf = new Map(routes.topics.map((topic) => [topic, routes.filtersOf(topic)]));
+	}
+
+	/** The routed topics whose events a filter may match. */
+	concerns(filter: string): string[] {
+		const topics: string[] = [];
+		for (const [topic, filters] of this.#filtersOf) {
+			if (filters.some((each) => filtersOverlap(each, filter))) topics.push(topic);
+		}
+		return topics;
+	}
+
+	subscribe(subscription: Subscription<Session>): void {
+		this.trie.add(subscription);
+		let first = false;
+		for (const topic of this.concerns(subscription.filter)) {
+			const count = this.#concerned.get(topic) ?? 0;
+			this.#concerned.set(topic, count + 1);
+			first ||= count === 0;
+		}
+		if (first) this.#follow("end");
+	}
+
+	unsubscribe(subscription: Subscription<Session>): void {
+		if (!this.trie.remove(subscription)) return;
+		let last = false;
+		for (const topic of this.concerns(subscription.filter)) {
+			const count = this.#concerned.get(topic)! - 1;
+			if (count > 0) this.#concerned.set(topic, count);
+			else this.#concerned.delete(topic);
+			last ||= count === 0;
+		}
+		if (last) this.#unfollow();
+	}
+
+	/** Topics were made, changed or deleted: what is new is followed from its first record. */
+	topicsChanged(): void {
+		if (this.#concerned.size === 0) return;
+		this.#unfollow();
+		this.#follow("start");
+	}
+
+	#follow(from: "start" | "end"): void {
+		for (const name of this.#concerned.keys()) {
+			for (const partition of this.#broker.topics.get(name)?.partitions ?? []) {
+				if (this.feeds.has(partition.id)) continue;
+				const feed = new Feed(partition, from === "end" ? partition.highWatermark : partition.logStartOffset);
+				this.feeds.set(partition.id, feed);
+				feed.unwatch = partition.watch({ advanced: () => this.#advance(feed) });
+				this.#advance(feed);
+			}
+		}
+	}
+
+	#unfollow(): void {
+		for (const feed of [...this.feeds.values()]) {
+			const { id, topic } = feed.partition;
+			const exists = this.#broker.topics.get(topic)?.partitions.some((partition) => partition.id === id);
+			if (exists && this.#concerned.has(topic)) continue;
+			feed.unwatch();
+			this.feeds.delete(id);
+		}
+	}
+
+	/** Called by the log right after a commit: must not throw, and must not wait, for memory is let go afterwards. */
+	#advance(feed: Feed): void {
+		if (feed.reading) return;
+		try {
+			this.#nowMs = this.#broker.clock.now();
+			while (feed.next < feed.partition.highWatermark) {
+				const batches = feed.partition.readTail(feed.next);
+				if (batches === undefined || batches.length === 0) {
+					feed.reading = true;
+					void this.#readOn(feed);
+					return;
+				}
+				for (const batch of batches) this.#dispatch(feed, batch, 0);
+			}
+		} catch (error) {
+			this.#skipDamage(feed, error);
+		}
+	}
+
+	/** Live, but no longer in memory: from the file, until memory has it again. */
+	async #readOn(feed: Feed): Promise<void> {
+		try {
+			while (this.feeds.get(feed.partition.id) === feed && feed.next < feed.partition.highWatermark) {
+				const bytes = await feed.partition.read(feed.next, READ_BYTES);
+				if (bytes.length === 0) break;
+				this.#nowMs = this.#broker.clock.now();
+				let at = 0;
+				while (at < bytes.length) at = this.#dispatch(feed, bytes, at);
+			}
+		} catch (error) {
+			if (error instanceof BrokerError && error.code === "OFFSET_OUT_OF_RANGE") {
+				const start = feed.partition.logStartOffset;
+				if (start > feed.next) this.#stats.overtakenByRetention += start - feed.next;
+				feed.next = Math.max(feed.next, start);
+			} else {
+				this.#skipDamage(feed, error);
+			}
+		} finally {
+			feed.reading = false;
+		}
+	}
+
+	/** What cannot be read here cannot be delivered live; storage's own checks report it, the door goes on. */
+	#skipDamage(feed: Feed, error: unknown): void {
+		const { topic, number, highWatermark } = feed.partition;
+		this.#broker.logger.error("events could not be delivered to MQTT subscribers", {
+			topic,
+			partition: number,
+			fromOffset: feed.next,
+			toOffset: highWatermark,
+			error: error instanceof Error ? error.message : String(error),
+		});
+		feed.next = highWatermark;
+	}
+
+	/** One batch to the live subscribers; returns where the next one starts. */
+	#dispatch(feed: Feed, bytes: Buffer, position: number): number {
+		const end = this.reader.read(feed.partition, bytes, position, feed.next, this.#onEvent);
+		feed.next = Math.max(feed.next, this.reader.nextOffset);
+		return end;
+	}
+
+	readonly #onEvent = (event: StoredEvent): boolean => {
+		const interests = this.interests(event);
+		for (let i = 0; i < interests.length; i++) {
+			const interest = interests[i]!;
+			const outbox = interest.subscriber.outbox;
+			if (outbox === undefined || outbox.tracks?.has(event.partition)) continue;
+			if (!outbox.offer(event, interest, this.#nowMs)) outbox.fallBehind(event.partition, event.offset);
+		}
+		return true;
+	};
+
+	interests(event: StoredEvent): readonly Interest<Session>[] {
+		return event.topic === undefined ? NOBODY : this.trie.match(event.topic);
+	}
+
+	/** The interest of one session in an event. */
+	interestOf(session: Session, event: StoredEvent): Interest<Session> | undefined {
+		const { topic } = event;
+		const { subscriptions } = session;
+		if (topic === undefined || subscriptions === undefined) return undefined;
+		const interests = this.trie.match(topic);
+		if (interests.length <= 8 || subscriptions.size > 64) {
+			return interests.find((interest) => interest.subscriber === session);
+		}
+		const own: Subscription<Session>[] = [];
+		for (const subscription of subscriptions.values()) {
+			if (filterMatches(subscription.filter, topic)) own.push(subscription);
+		}
+		return joined(own);
+	}
+
+	/** Where the session stands, for its row. */
+	cursorsOf(session: Session): Cursors {
+		const { outbox } = session;
+		const next: [number, number][] = [];
+		let highestPartition = -1;
+		const topics = new Set<string>();
+		for (const filter of session.subscriptions?.keys() ?? []) {
+			for (const topic of this.concerns(filter)) topics.add(topic);
+		}
+		for (const topic of this.#broker.topics.list()) {
+			for (const { id } of topic.partitions) highestPartition = Math.max(highestPartition, id);
+		}
+		for (const [id, feed] of this.feeds) {
+			if (topics.has(feed.partition.topic)) next.push([id, outbox?.track(id)?.next ?? feed.next]);
+		}
+		return {
+			next,
+			highestPartition,
+			inflight: [...(outbox?.inflight.values() ?? [])].map(
+				({ packetId, partition, offset, state }) => [packetId, partition, offset, state] as const,
+			),
+			lastPacketId: outbox?.lastPacketId ?? 0,
+		};
+	}
+
+	/** Sets a returning session's outbox to where `cursors` say; its subscriptions are in the trie again. */
+	resume(outbox: Outbox, cursors: Cursors): void {
+		outbox.lastPacketId = cursors.lastPacketId;
+		const lowest = new Map<number, number>();
+		for (const [packetId, partition, offset, state] of cursors.inflight) {
+			if (!this.feeds.has(partition)) continue;
+			outbox.restore({ packetId, partition, offset, state, sent: false });
+			if (state === 3) continue;
+			lowest.set(partition, Math.min(offset, lowest.get(partition) ?? offset));
+		}
+		const saved = new Map(cursors.next);
+		for (const [id, feed] of this.feeds) {
+			const isNew = id > cursors.highestPartition;
+			const sentBelow = saved.get(id) ?? (isNew ? feed.partition.logStartOffset : feed.next);
+			const next = Math.min(sentBelow, lowest.get(id) ?? sentBelow);
+			if (next >= feed.next) continue;
+			outbox.tracks ??= new Map();
+			outbox.tracks.set(id, { next, sentBelow, awayBelow: feed.next });
+		}
+	}
+
+	/** Nothing is watched any more. */
+	stop(): void {
+		for (const feed of this.feeds.values()) feed.unwatch();
+		this.feeds.clear();
+		this.#concerned.clear();
+	}
+}

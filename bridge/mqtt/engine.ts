@@ -1,0 +1,190 @@
+/**
+ * What all MQTT connections share, whatever transport they came in by: routes, subscriptions, sessions, limits, and the
+ * one sweep that stands in for a timer per connection. It never lets an error out: a connection's ends that connection.
+ */
+import type { Timer } from "../../src/base/clock.ts";
+import type { Broker } from "../../src/broker/broker.ts";
+import { CatchUp } from "./catch-up.ts";
+import { ReasonCode } from "./codec/reason-codes.ts";
+import { Connection } from "./connection.ts";
+import { Deliveries } from "./delivery.ts";
+import { Destinations } from "./destinations.ts";
+import type { MqttOptions } from "./options.ts";
+import { OutputBudget } from "./output.ts";
+import { Routes } from "./routes.ts";
+import { expiryMs, type Session, SessionStore } from "./session.ts";
+import { DoorStats } from "./stats.ts";
+import type { Transport } from "./transport.ts";
+
+const TICK_MS = 1000;
+/** How often the cursors of connected sessions are written, in ticks: what a crash may deliver again. */
+const CURSOR_TICKS = 5;
+const EXPIRE_TICKS = 60;
+const OUTPUT_BUDGET_BYTES = 8 * 1024 * 1024;
+
+export class Engine {
+	readonly broker: Broker;
+	readonly options: MqttOptions;
+	readonly stats = new DoorStats();
+	readonly routes: Routes;
+	readonly destinations: Destinations;
+	readonly deliveries: Deliveries;
+	readonly catchUp: CatchUp;
+	readonly sessions: SessionStore;
+	readonly outputBudget: OutputBudget;
+	readonly connections = new Set<Connection>();
+	/** Connections by client id, once their CONNECT was taken. */
+	readonly clients = new Map<string, Connection>();
+	/** Seconds that the sweep has counted: the connections' clock. It never steps. */
+	tick = 0;
+	readonly #toFlush: Connection[] = [];
+	readonly #toAcknowledge: Connection[] = [];
+	#flushing = false;
+	#timer: Timer | undefined;
+	#stopping = false;
+
+	/** Throws StartError for routes that cannot be. */
+	constructor(broker: Broker, options: MqttOptions) {
+		this.broker = broker;
+		this.options = options;
+		this.routes = new Routes(options.routes);
+		this.destinations = new Destinations(broker, this.routes);
+		this.deliveries = new Deliveries(broker, this.routes, this.stats);
+		this.catchUp = new CatchUp(broker, this.deliveries, this.stats);
+		this.sessions = new SessionStore(broker.log);
+		this.outputBudget = new OutputBudget(broker.pressure, options.outputBudgetBytes ?? OUTPUT_BUDGET_BYTES);
+		broker.topics.onChange(() => {
+			if (this.#stopping) return;
+			this.destinations.topicsChanged();
+			this.deliveries.topicsChanged();
+		});
+	}
+
+	start(): void {
+		this.sessions.allDisconnected(this.broker.clock.now());
+		this.#nextTick();
+	}
+
+	/** A new connection, whose transport is to be attached to it. Undefined: there is no room even to answer it. */
+	accept(transport: Transport): Connection | undefined {
+		const { maxConnections } = this.options;
+		// A few more than allowed may say CONNECT and be told why not.
+		if (this.#stopping || this.connections.size >= maxConnections + 64) {
+			this.stats.refusedConnections++;
+			return undefined;
+		}
+		const connection = new Connection(this, transport);
+		this.connections.add(connection);
+		return connection;
+	}
+
+	get full(): boolean {
+		return this.connections.size > this.options.maxConnections;
+	}
+
+	/** The connection has output for the end of this turn. */
+	flushLater(connection: Connection): void {
+		this.#toFlush.push(connection);
+		this.#schedule();
+	}
+
+	/** A commit that this connection waits for is durable: all of the commit's acknowledgements leave in one write. */
+	acknowledgeLater(connection: Connection): void {
+		this.#toAcknowledge.push(connection);
+		this.#schedule();
+	}
+
+	#schedule(): void {
+		if (this.#flushing) return;
+		this.#flushing = true;
+		queueMicrotask(this.#flush);
+	}
+
+	readonly #flush = (): void => {
+		this.#flushing = false;
+		const acknowledge = this.#toAcknowledge;
+		for (let i = 0; i < acknowledge.length; i++) acknowledge[i]!.flushAcknowledgements();
+		acknowledge.length = 0;
+		const flush = this.#toFlush;
+		for (let i = 0; i < flush.length; i++) flush[i]!.flushOutput();
+		flush.length = 0;
+	};
+
+	#nextTick(): void {
+		this.#timer = this.broker.clock.after(TICK_MS, () => {
+			this.tick++;
+			this.#sweep();
+			if (!this.#stopping) this.#nextTick();
+		});
+	}
+
+	#sweep(): void {
+		for (const connection of this.connections) {
+			connection.swept(this.tick);
+			const { session } = connection;
+			if (session?.stale && session.durable && this.tick % CURSOR_TICKS === 0) this.saveConnected(session);
+		}
+		if (this.tick % EXPIRE_TICKS === 0) {
+			this.guarded("expiring sessions", () => {
+				this.stats.sessionsExpired += this.sessions.expire(this.broker.clock.now());
+			});
+		}
+	}
+
+	/** Work that no connection answers for: it is reported and the door goes on. */
+	guarded(what: string, work: () => void): void {
+		try {
+			work();
+		} catch (error) {
+			this.broker.logger.error(`${what} failed`, { error: error instanceof Error ? error.message : String(error) });
+		}
+	}
+
+	/** Writes a connected session's row. */
+	saveConnected(session: Session): void {
+		this.guarded("writing an MQTT session", () => {
+			this.sessions.save(session, this.deliveries.cursorsOf(session), Number.NaN);
+		});
+	}
+
+	/** The client has gone: what its session was is a row now, or nothing. */
+	leave(session: Session): void {
+		this.guarded("leaving an MQTT session", () => {
+			if (session.durable) {
+				const cursors = this.deliveries.cursorsOf(session);
+				this.sessions.save(session, cursors, expiryMs(session.expirySeconds, this.broker.clock.now()));
+			} else {
+				this.sessions.delete(session.clientId);
+			}
+		});
+		for (const subscription of session.subscriptions?.values() ?? []) this.deliveries.unsubscribe(subscription);
+		if (session.outbox !== undefined) {
+			session.outbox.closed = true;
+			this.catchUp.forget(session.outbox);
+			session.outbox = undefined;
+		}
+	}
+
+	/** Ends every connection, after what is in flight is durable and answered; sessions are rows afterwards. */
+	async stop(): Promise<void> {
+		this.#stopping = true;
+		this.#timer?.cancel();
+		for (const connection of this.connections) connection.stopReading();
+		await this.#settled();
+		for (const connection of [...this.connections]) {
+			connection.flushAcknowledgements();
+			connection.end(ReasonCode.ServerShuttingDown, "the gateway is stopping");
+		}
+		this.deliveries.stop();
+		await this.#settled();
+	}
+
+	/** Storage that failed acknowledges nothing; the door closes all the same. */
+	async #settled(): Promise<void> {
+		try {
+			await this.broker.log.whenCommitted();
+		} catch (error) {
+			this.broker.logger.error("MQTT publishes in flight were not stored", { error: String(error) });
+		}
+	}
+}

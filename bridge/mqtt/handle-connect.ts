@@ -1,0 +1,102 @@
+/** CONNECT (section 3.1): who may come in, whose session it is, and the CONNACK that says what is true here. */
+import { systemRandom } from "../../src/base/random.ts";
+import type { ConnectPacket, Properties } from "./codec/packets.ts";
+import { ReasonCode } from "./codec/reason-codes.ts";
+import type { Connection } from "./connection.ts";
+import { AWAITS_PUBCOMP, Outbox } from "./outbox.ts";
+import { type Cursors, NEVER_EXPIRES, Session } from "./session.ts";
+
+const PUBREL = 0x62;
+
+export function handleConnect(connection: Connection, packet: ConnectPacket): void {
+	const { engine } = connection;
+	const { options, broker } = engine;
+	const { version, properties, will } = packet;
+	connection.maxPacketBytes = properties.maximumPacketSize ?? Number.MAX_SAFE_INTEGER;
+	const refuse = (reasonCode: number, why: string) => connection.refuse(version, reasonCode, why);
+	if (engine.full) {
+		return refuse(ReasonCode.QuotaExceeded, `all of mqtt.max.connections=${options.maxConnections} are taken`);
+	}
+	if (properties.authenticationMethod !== undefined) {
+		return refuse(ReasonCode.BadAuthenticationMethod, "no enhanced authentication is offered"); // [MQTT-4.12.0-1]
+	}
+	if (will !== undefined) {
+		if (version === 5 && will.retain) {
+			return refuse(ReasonCode.RetainNotSupported, "retained messages are not available"); // [MQTT-3.2.2-13]
+		}
+		if (engine.routes.route(will.topic) === undefined) {
+			return refuse(ReasonCode.TopicNameInvalid, "no route takes the will's topic");
+		}
+	}
+	const assigned = packet.clientId === "";
+	if (assigned && (version === 3 || (version === 4 && !packet.cleanStart))) {
+		return refuse(ReasonCode.ClientIdentifierNotValid, "a session that is kept needs a client identifier"); // [MQTT-3.1.3-8] of 3.1.1
+	}
+	const clientId = assigned ? `headwater-${(options.random ?? systemRandom).bytes(9).toString("base64url")}` : packet.clientId;
+
+	// The same client elsewhere goes, and leaves its session as it is now [MQTT-3.1.4-3].
+	const former = engine.clients.get(clientId);
+	if (former !== undefined) {
+		engine.stats.takeOvers++;
+		former.end(ReasonCode.SessionTakenOver, "the same client identifier connected again");
+	}
+
+	const asked = version === 5 ? (properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : NEVER_EXPIRES;
+	const expirySeconds = Math.min(asked, options.maxSessionExpirySeconds);
+	let kept: { session: Session; cursors: Cursors } | undefined;
+	if (packet.cleanStart) engine.sessions.delete(clientId);
+	else kept = engine.sessions.load(clientId, broker.clock.now());
+	const session = kept?.session ?? new Session(clientId, expirySeconds);
+	session.expirySeconds = expirySeconds;
+
+	connection.version = version;
+	connection.will = will;
+	connection.explains = properties.requestProblemInformation ?? true;
+	connection.window = Math.min(properties.receiveMaximum ?? 65_535, options.maxInflight);
+	const keepAlive = limitedKeepAlive(packet.keepAliveSeconds, version === 5 ? options.maxKeepAliveSeconds : 0);
+	connection.keepAliveTicks = keepAlive === 0 ? 0 : Math.ceil(keepAlive * 1.5) + 1;
+	connection.session = session;
+	engine.clients.set(clientId, connection);
+	engine.stats.connects++;
+
+	const said: { -readonly [K in keyof Properties]: Properties[K] } = {};
+	if (version === 5) {
+		said.receiveMaximum = options.receiveMaximum;
+		said.maximumPacketSize = options.maxPacketBytes;
+		said.retainAvailable = false;
+		said.sharedSubscriptionAvailable = false;
+		if (assigned) said.assignedClientIdentifier = clientId;
+		if (keepAlive !== packet.keepAliveSeconds) said.serverKeepAlive = keepAlive;
+		if (expirySeconds !== asked) said.sessionExpiryInterval = expirySeconds;
+	}
+	connection.send({
+		type: "connack",
+		sessionPresent: kept !== undefined,
+		reasonCode: ReasonCode.Success,
+		properties: said,
+	});
+	if (kept !== undefined) resume(connection, session, kept.cursors);
+	if (session.durable || kept !== undefined) engine.saveConnected(session);
+}
+
+function limitedKeepAlive(seconds: number, maximum: number): number {
+	if (maximum === 0) return seconds;
+	return seconds === 0 ? maximum : Math.min(seconds, maximum);
+}
+
+/** Subscriptions stand again, and delivery goes on from where it was. */
+function resume(connection: Connection, session: Session, cursors: Cursors): void {
+	const { engine } = connection;
+	if (session.subscriptions === undefined && cursors.inflight.length === 0) return;
+	const outbox = new Outbox(session, connection, engine.stats);
+	session.outbox = outbox;
+	for (const subscription of session.subscriptions?.values() ?? []) engine.deliveries.subscribe(subscription);
+	engine.deliveries.resume(outbox, cursors);
+	for (const delivery of outbox.inflight.values()) {
+		// What the client took has only to be released [MQTT-4.4.0-1].
+		if (delivery.state !== AWAITS_PUBCOMP) continue;
+		connection.output.response(PUBREL, delivery.packetId);
+		connection.outputPending();
+	}
+	engine.catchUp.run(outbox);
+}

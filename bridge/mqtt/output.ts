@@ -1,0 +1,218 @@
+/**
+ * All that a connection writes. Packets of one turn of the event loop leave in one write; acknowledgements gather apart
+ * and leave when the commit which they wait for is durable, again in one write. Buffers are reused as soon as
+ * the operating system has taken the bytes; a connection at rest has none.
+ */
+import type { Pressure } from "../../src/base/pressure.ts";
+import { OUTPUT_HIGH_BYTES, type Transport } from "./transport.ts";
+
+/** The output of all connections together: what waits in sockets counts in the memory budget, and has its own bound. */
+export class OutputBudget {
+	/** Bytes that all sockets have queued. */
+	unsentBytes = 0;
+	readonly limitBytes: number;
+	readonly pressure: Pressure;
+
+	constructor(pressure: Pressure, limitBytes: number) {
+		this.pressure = pressure;
+		this.limitBytes = limitBytes;
+	}
+}
+
+const NONE = Buffer.alloc(0);
+/** Acknowledgement buffers up to this size stay with their connection between commits. */
+const KEPT_ACK_BYTES = 256;
+
+export class Output {
+	readonly #transport: Transport;
+	readonly #budget: OutputBudget;
+	/** What the budget has been told of. */
+	#countedBytes = 0;
+
+	/** The packets of this turn: buffer[0..length). */
+	buffer: Buffer = NONE;
+	#length = 0;
+
+	/** Acknowledgements: [sent..released) may leave, [released..end) wait for a commit. */
+	#acks: Buffer = NONE;
+	#ackReleased = 0;
+	#ackEnd = 0;
+	/** Per registration with the log, oldest first: bytes, then publishes answered for good. */
+	readonly #segments: number[] = [];
+	#markedEnd = 0;
+	#openAnswers = 0;
+
+	constructor(transport: Transport, budget: OutputBudget) {
+		this.#transport = transport;
+		this.#budget = budget;
+	}
+
+	/** The peer does not read as fast as it is written to: nothing more for it now. */
+	get blocked(): boolean {
+		const unsent = this.#transport.unsentBytes + this.#length;
+		if (unsent >= OUTPUT_HIGH_BYTES) return true;
+		return unsent > 0 && this.#budget.unsentBytes > this.#budget.limitBytes;
+	}
+
+	/** Room for `bytes` in `buffer`, from the position returned. The caller fills all of it. */
+	reserve(bytes: number): number {
+		const at = this.#length;
+		const end = at + bytes;
+		if (end > this.buffer.length) {
+			if (at > 0 && end > OUTPUT_HIGH_BYTES) {
+				this.flush();
+				return this.reserve(bytes);
+			}
+			const grown = Buffer.allocUnsafe(Math.max(end, Math.min(OUTPUT_HIGH_BYTES, this.buffer.length * 2), 256));
+			this.buffer.copy(grown, 0, 0, at);
+			this.buffer = grown;
+		}
+		this.#length = end;
+		return at;
+	}
+
+	/** A whole packet. */
+	packet(bytes: Buffer): void {
+		const at = this.reserve(bytes.length);
+		bytes.copy(this.buffer, at);
+	}
+
+	/** PUBACK, PUBREC, PUBREL or PUBCOMP without reason or properties: the same four bytes in every version. */
+	response(firstByte: number, packetId: number): void {
+		const at = this.reserve(4);
+		const { buffer } = this;
+		buffer[at] = firstByte;
+		buffer[at + 1] = 2;
+		buffer[at + 2] = packetId >>> 8;
+		buffer[at + 3] = packetId & 0xff;
+	}
+
+	get pending(): boolean {
+		return this.#length > 0;
+	}
+
+	/** Writes this turn's packets. */
+	flush(): void {
+		const length = this.#length;
+		if (length === 0) return;
+		this.#length = 0;
+		const { buffer } = this;
+		const taken = this.#transport.write(length === buffer.length ? buffer : buffer.subarray(0, length));
+		if (!taken || buffer.length > OUTPUT_HIGH_BYTES) this.buffer = NONE;
+		this.#account();
+	}
+
+	/** Lets the turn's buffer go; called when the connection comes to rest. */
+	rest(): void {
+		if (this.#length === 0) this.buffer = NONE;
+	}
+
+	/** As `response`, once the commit being gathered is durable; hot path. */
+	responseOnCommit(firstByte: number, packetId: number): void {
+		let at = this.#ackEnd;
+		if (at + 4 > this.#acks.length) at = this.#makeAckRoom(4);
+		const acks = this.#acks;
+		acks[at] = firstByte;
+		acks[at + 1] = 2;
+		acks[at + 2] = packetId >>> 8;
+		acks[at + 3] = packetId & 0xff;
+		this.#ackEnd = at + 4;
+	}
+
+	/** A whole packet, once the commit being gathered is durable. */
+	packetOnCommit(bytes: Buffer): void {
+		let at = this.#ackEnd;
+		if (at + bytes.length > this.#acks.length) at = this.#makeAckRoom(bytes.length);
+		bytes.copy(this.#acks, at);
+		this.#ackEnd = at + bytes.length;
+	}
+
+	/** One publish of the peer counts as answered when the commit being gathered is durable (Receive Maximum). */
+	answeredOnCommit(): void {
+		this.#openAnswers++;
+	}
+
+	/** Whether anything was added for the commit being gathered since the last `mark`. */
+	get unmarked(): boolean {
+		return this.#ackEnd > this.#markedEnd || this.#openAnswers > 0;
+	}
+
+	/** What was added since the last mark waits for one call of `release`. */
+	mark(): void {
+		this.#segments.push(this.#ackEnd - this.#markedEnd, this.#openAnswers);
+		this.#markedEnd = this.#ackEnd;
+		this.#openAnswers = 0;
+	}
+
+	/** The oldest mark's commit is durable. Returns how many publishes it answered; `flushAcks` sends. */
+	release(): number {
+		const bytes = this.#segments.shift();
+		const answers = this.#segments.shift();
+		if (bytes === undefined || answers === undefined) return 0;
+		this.#ackReleased += bytes;
+		return answers;
+	}
+
+	/** Sends all that is released, in one write. */
+	flushAcks(): void {
+		const released = this.#ackReleased;
+		if (released === 0) return;
+		const acks = this.#acks;
+		const end = this.#ackEnd;
+		const taken = this.#transport.write(acks.subarray(0, released));
+		const rest = end - released;
+		if (rest > 0) {
+			// Acknowledgements of the next commit move to the front, of this buffer if it is free again.
+			const into = taken ? acks : Buffer.allocUnsafe(acks.length);
+			acks.copy(into, 0, released, end);
+			this.#acks = into;
+		} else if (!taken || acks.length > KEPT_ACK_BYTES) {
+			this.#acks = NONE;
+		}
+		this.#ackReleased = 0;
+		this.#ackEnd = rest;
+		this.#markedEnd -= released;
+		this.#account();
+	}
+
+	#makeAckRoom(bytes: number): number {
+		const end = this.#ackEnd;
+		const grown = Buffer.allocUnsafe(Math.max(32, this.#acks.length * 2, end + bytes));
+		this.#acks.copy(grown, 0, 0, end);
+		this.#acks = grown;
+		return end;
+	}
+
+	/** Tells the budget what waits in the socket now. */
+	account(): void {
+		this.#account();
+	}
+
+	#account(): void {
+		const unsent = this.#transport.unsentBytes;
+		const change = unsent - this.#countedBytes;
+		if (change === 0) return;
+		this.#countedBytes = unsent;
+		this.#budget.unsentBytes += change;
+		if (change > 0) this.#budget.pressure.add(change);
+		else this.#budget.pressure.subtract(-change);
+	}
+
+	/** The connection is gone: nothing is held any more. */
+	discard(): void {
+		const counted = this.#countedBytes;
+		this.#countedBytes = 0;
+		if (counted > 0) {
+			this.#budget.unsentBytes -= counted;
+			this.#budget.pressure.subtract(counted);
+		}
+		this.buffer = NONE;
+		this.#length = 0;
+		this.#acks = NONE;
+		this.#ackReleased = 0;
+		this.#ackEnd = 0;
+		this.#markedEnd = 0;
+		this.#openAnswers = 0;
+		this.#segments.length = 0;
+	}
+}

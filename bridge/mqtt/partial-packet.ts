@@ -1,0 +1,74 @@
+/**
+ * The beginning of a packet whose end has not arrived yet: the only received bytes that are ever copied. Grows with what
+ * arrives, not with what the fixed header promises, and counts in the memory budget.
+ */
+import type { Pressure } from "../../src/base/pressure.ts";
+import { packetLength } from "./codec/framing.ts";
+
+/** The first byte and a Remaining Length of up to four. */
+const FIXED_HEADER_MAX = 5;
+
+export class PartialPacket {
+	/** When its first byte came. */
+	readonly sinceTick: number;
+	readonly #pressure: Pressure;
+	#bytes = Buffer.alloc(0);
+	#length = 0;
+	/** Whole length, once the fixed header is complete. */
+	#expected = 0;
+
+	constructor(pressure: Pressure, sinceTick: number) {
+		this.#pressure = pressure;
+		this.sinceTick = sinceTick;
+	}
+
+	/** Takes what belongs to the packet from the chunk's beginning; returns how much. Throws MqttError as packetLength does. */
+	take(chunk: Buffer, maxPacketBytes: number): number {
+		let taken = 0;
+		while (this.#expected === 0 && taken < chunk.length) {
+			this.#append(chunk, taken, taken + 1);
+			taken++;
+			this.#readHeader(maxPacketBytes);
+		}
+		if (this.#expected > this.#length) {
+			const end = Math.min(chunk.length, taken + this.#expected - this.#length);
+			this.#append(chunk, taken, end);
+			taken = end;
+		}
+		return taken;
+	}
+
+	/** The packet, when all of it is here. */
+	whole(): Buffer | undefined {
+		return this.#expected > 0 && this.#length === this.#expected ? this.#bytes.subarray(0, this.#length) : undefined;
+	}
+
+	discard(): void {
+		this.#pressure.subtract(this.#bytes.length);
+		this.#bytes = Buffer.alloc(0);
+		this.#length = 0;
+	}
+
+	#append(chunk: Buffer, start: number, end: number): void {
+		const length = this.#length + end - start;
+		if (length > this.#bytes.length) {
+			const capacity = Math.max(length, Math.min(this.#expected, this.#bytes.length * 2), FIXED_HEADER_MAX);
+			const grown = Buffer.allocUnsafe(capacity);
+			this.#bytes.copy(grown, 0, 0, this.#length);
+			this.#pressure.add(capacity - this.#bytes.length);
+			this.#bytes = grown;
+		}
+		chunk.copy(this.#bytes, this.#length, start, end);
+		this.#length = length;
+	}
+
+	#readHeader(maxPacketBytes: number): void {
+		// Refuses reserved types and lengths that are too large; 0 while the packet is not whole.
+		packetLength(this.#bytes, 0, this.#length, maxPacketBytes);
+		const last = this.#length - 1;
+		if (last < 1 || this.#bytes[last]! >= 0x80) return;
+		let remaining = 0;
+		for (let i = 1; i <= last; i++) remaining |= (this.#bytes[i]! & 0x7f) << (7 * (i - 1));
+		this.#expected = this.#length + remaining;
+	}
+}

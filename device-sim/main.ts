@@ -1,0 +1,133 @@
+/** `npm run sim`: a fleet from the command line. Progress goes to standard error, the verdict to standard output. */
+import { randomBytes } from "node:crypto";
+import { tmpdir } from "node:os";
+import { joinPath, NodeDisk } from "../src/base/disk.ts";
+import { systemRandom } from "../src/base/random.ts";
+import { HeadwaterError } from "../src/native/client/client.ts";
+import { type FleetOptions, runFleet } from "./fleet.ts";
+import { count, type Paint, paint, time } from "./format.ts";
+import { GatewayError, GatewayProcess, killGateways } from "./gateway-process.ts";
+import { type Address, parseOptions, type SimOptions } from "./options.ts";
+import { NativeReadBack } from "./read-back.ts";
+import { Screen } from "./screen.ts";
+import type { Verdict } from "./verdict.ts";
+import { verdictTable } from "./verdict-table.ts";
+
+const COULD_NOT_RUN = 2;
+const INTERRUPTED = 130;
+
+async function main(args: readonly string[]): Promise<number> {
+	const options = parseOptions(args);
+	const stop = new AbortController();
+	process.on("exit", killGateways);
+	process.on("SIGTERM", () => process.exit(INTERRUPTED));
+	process.on("SIGINT", () => {
+		// The first ends the run early, the second at once.
+		if (stop.signal.aborted) process.exit(INTERRUPTED);
+		stop.abort();
+	});
+	try {
+		return await simulate(options, stop.signal);
+	} catch (error) {
+		process.stderr.write(`device-sim: ${explain(error, options)}\n`);
+		return COULD_NOT_RUN;
+	}
+}
+
+async function simulate(options: SimOptions, signal: AbortSignal): Promise<number> {
+	const own = options.crashEvery !== undefined || options.data !== undefined || options.gatewayCommand !== undefined;
+	const temporary = own && options.data === undefined;
+	const data = options.data ?? joinPath(tmpdir(), `headwater-sim-${randomBytes(4).toString("hex")}`);
+	const command = options.gatewayCommand === undefined ? {} : { command: options.gatewayCommand };
+	const gateway = own ? await GatewayProcess.create({ dataDirectory: data, ...command }) : undefined;
+	let passed = false;
+	try {
+		await gateway?.start();
+		const verdict = await run(options, gateway, signal);
+		passed = verdict.pass;
+		return verdict.pass ? 0 : 1;
+	} finally {
+		await gateway?.stop();
+		if (temporary) {
+			if (passed && !options.keep) new NodeDisk().removeDirectory(data);
+			else process.stderr.write(`The gateway's data directory is kept: ${data}\n`);
+		}
+	}
+}
+
+async function run(options: SimOptions, gateway: GatewayProcess | undefined, signal: AbortSignal): Promise<Verdict> {
+	const mqtt: Address = gateway ? { host: gateway.host, port: gateway.mqttPort } : options.connect;
+	const native: Address = gateway ? { host: gateway.host, port: gateway.nativePort } : options.native;
+	const seed = options.seed ?? String(systemRandom.u32());
+	const fleet: FleetOptions = {
+		devices: options.devices,
+		rate: options.rate,
+		durationMs: options.duration,
+		host: mqtt.host,
+		mqttPort: mqtt.port,
+		readBack: new NativeReadBack(native.host, native.port, options.topic),
+		qos: options.qos,
+		version: options.mqtt,
+		profile: options.profile,
+		window: options.window,
+		flakyMs: options.flaky,
+		offlineMs: options.offline,
+		seed,
+		topicTemplate: options.topicTemplate,
+		drainMs: options.drain,
+		signal,
+		...(gateway ? { gateway } : {}),
+		...(options.crashEvery === undefined ? {} : { crashEveryMs: options.crashEvery }),
+	};
+	const progress = paintFor(process.stderr);
+	const screen = new Screen(process.stderr, progress);
+	process.stderr.write(`${greeting(options, mqtt, seed, gateway, progress)}\n`);
+	let verdict: Verdict;
+	try {
+		verdict = await runFleet(fleet, (now) => screen.show(now));
+	} finally {
+		screen.end();
+	}
+	process.stdout.write(
+		options.json ? `${JSON.stringify(verdict)}\n` : `\n${verdictTable(verdict, paintFor(process.stdout))}`,
+	);
+	return verdict;
+}
+
+function greeting(
+	options: SimOptions,
+	mqtt: Address,
+	seed: string,
+	gateway: GatewayProcess | undefined,
+	{ bold }: Paint,
+): string {
+	const version = { 3: "3.1", 4: "3.1.1", 5: "5" }[options.mqtt];
+	const links = options.flaky === 0 ? "steady links" : `links break about every ${time(options.flaky)}`;
+	const lines = [
+		`${bold("device-sim")}  ${count(options.devices)} devices (${options.profile}), ${options.rate} events/s each, for ${time(options.duration)}`,
+		`  MQTT ${version}, QoS ${options.qos}, to ${mqtt.host}:${mqtt.port}; ${links}; seed ${seed}`,
+	];
+	if (gateway) {
+		const crashes = options.crashEvery === undefined ? "" : `, killed with -9 about every ${time(options.crashEvery)}`;
+		lines.push(`  a gateway of its own, data in ${gateway.dataDirectory}${crashes}`);
+	}
+	return lines.join("\n");
+}
+
+function paintFor(stream: NodeJS.WriteStream): Paint {
+	return paint(stream.isTTY && process.env.NO_COLOR === undefined);
+}
+
+function explain(error: unknown, options: SimOptions): string {
+	if (error instanceof GatewayError) return error.message;
+	const { host, port } = options.native;
+	if (error instanceof HeadwaterError) {
+		return (
+			`${error.message} (${error.code})\nThe events are read back over the native door, --native ${host}:${port}. ` +
+			"Is a gateway running there? `npm start` starts one; with --crash-every the simulator starts its own."
+		);
+	}
+	return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+process.exitCode = await main(process.argv.slice(2));

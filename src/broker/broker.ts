@@ -1,0 +1,140 @@
+/**
+ * The broker: what every door works with. Opens a data directory, alone, and keeps it in order:
+ * recovery at start, retention while it runs, a checkpoint at the end.
+ */
+
+import type { Clock, Timer } from "../base/clock.ts";
+import { type Disk, joinPath } from "../base/disk.ts";
+import { StartError } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
+import { Pressure } from "../base/pressure.ts";
+import type { Random } from "../base/random.ts";
+import { Catalog } from "../catalog/catalog.ts";
+import { CatalogInUse, type DatabaseLocation } from "../catalog/database.ts";
+import type { TopicConfig } from "../catalog/topic-config.ts";
+import type { JournalOptions } from "../log/journal.ts";
+import { CATALOG_FILE } from "../log/layout.ts";
+import type { Log } from "../log/log.ts";
+import { type OpenedLog, openLog } from "../log/open-log.ts";
+import { Topics } from "./topics.ts";
+
+export interface BrokerOptions {
+	readonly dataFolder: string;
+	readonly journal: JournalOptions;
+	readonly lingerMs: number;
+	readonly memoryBudgetBytes: number;
+	readonly retentionCheckMs: number;
+	readonly defaultPartitions: number;
+	/** The broker's keys that topics' defaults come from (`log.segment.bytes` ...), as text. */
+	readonly topicDefaults: TopicConfig;
+	/** Storage failed: the process must stop; the next start recovers. */
+	readonly onFailure: (error: Error) => void;
+	/** For simulations; else the catalog is a file in the data folder. */
+	readonly catalogLocation?: DatabaseLocation;
+}
+
+export interface BrokerSeams {
+	readonly disk: Disk;
+	readonly clock: Clock;
+	readonly random: Random;
+	readonly logger: Logger;
+}
+
+export class Broker {
+	readonly clock: Clock;
+	readonly logger: Logger;
+	readonly pressure: Pressure;
+	readonly log: Log;
+	readonly topics: Topics;
+	readonly catalog: Catalog;
+	readonly recovery: OpenedLog["recovery"];
+	#retention: Timer | undefined;
+	#stopped = false;
+
+	private constructor(options: BrokerOptions, seams: BrokerSeams, catalog: Catalog) {
+		const { disk, clock, random, logger } = seams;
+		this.clock = clock;
+		this.logger = logger;
+		this.catalog = catalog;
+		this.pressure = new Pressure(options.memoryBudgetBytes);
+		const { log, topics, recovery } = openLog({ ...options, ...seams, pressure: this.pressure, catalog });
+		this.log = log;
+		this.recovery = recovery;
+		this.topics = new Topics(
+			{
+				log,
+				catalog,
+				disk,
+				clock,
+				random,
+				dataFolder: options.dataFolder,
+				defaults: options.topicDefaults,
+				defaultPartitions: options.defaultPartitions,
+			},
+			topics,
+		);
+		const check = (): void => {
+			if (this.#stopped || log.failed !== undefined) return;
+			this.enforceRetention();
+			this.#retention = clock.after(options.retentionCheckMs, check);
+		};
+		this.#retention = clock.after(options.retentionCheckMs, check);
+	}
+
+	/** Opens the data folder and recovers what is in it. Throws StartError. */
+	static open(options: BrokerOptions, seams: BrokerSeams): Broker {
+		const { disk } = seams;
+		disk.makeDirectory(options.dataFolder);
+		const catalog = openCatalog(options, disk);
+		try {
+			return new Broker(options, seams, catalog);
+		} catch (error) {
+			catalog.close();
+			throw error;
+		}
+	}
+
+	enforceRetention(): void {
+		try {
+			this.log.enforceRetention();
+		} catch (error) {
+			this.logger.error("retention could not run", { error: String(error) });
+		}
+	}
+
+	/** Makes durable what was appended, writes a checkpoint and closes everything. */
+	async stop(): Promise<void> {
+		this.#stopped = true;
+		this.#retention?.cancel();
+		await this.log.stop();
+		this.catalog.close();
+	}
+}
+
+const PID_FILE = "gateway.pid";
+
+function openCatalog(options: BrokerOptions, disk: Disk): Catalog {
+	const pidFile = joinPath(options.dataFolder, PID_FILE);
+	try {
+		const catalog = new Catalog(options.catalogLocation ?? { file: joinPath(options.dataFolder, CATALOG_FILE) });
+		if (options.catalogLocation === undefined) {
+			disk.remove(pidFile);
+			const file = disk.open(pidFile, "create");
+			file.write([Buffer.from(`${process.pid}\n`)], 0);
+			file.close();
+		}
+		return catalog;
+	} catch (error) {
+		if (!(error instanceof CatalogInUse)) throw error;
+		let owner = "";
+		if (disk.exists(pidFile)) {
+			const file = disk.open(pidFile, "read");
+			const text = Buffer.alloc(32);
+			owner = ` by process ${text.toString("latin1", 0, file.readSync(text, 0)).trim()}`;
+			file.close();
+		}
+		throw new StartError(
+			`the data directory ${options.dataFolder} is in use${owner}: stop that gateway, or choose another with --data`,
+		);
+	}
+}

@@ -1,0 +1,9 @@
+/** Spaces of the log's state table: who keeps what under which number. Stored, so never reused for another meaning. */
+export const StateSpace = {
+	/** MQTT client id -> session. */
+	MQTT_SESSION: 1,
+	/** MQTT client id and packet id -> an inbound QoS 2 message stored and not yet released. */
+	MQTT_RECEIVED: 2,
+	/** Native client id -> last sequence and results. */
+	NATIVE_PRODUCER: 3,
+} as const;

@@ -1,0 +1,276 @@
+/**
+ * The catalog: topics, their configuration, where each partition's checkpoint stands, and the state
+ * table as of that checkpoint. Every method that changes it is durable when it returns.
+ */
+import type { Random } from "../base/random.ts";
+import { type Database, type DatabaseLocation, openDatabase, type Statement } from "./database.ts";
+
+export interface TopicRow {
+	readonly id: string;
+	readonly name: string;
+	readonly createdMs: number;
+	readonly config: Readonly<Record<string, string>>;
+}
+
+export interface PartitionRow {
+	readonly id: number;
+	readonly number: number;
+	readonly logStartOffset: number;
+	/** Every record before it is in synced segments. */
+	readonly checkpointOffset: number;
+	/** The active segment then; undefined before the first checkpoint. */
+	readonly segment: SegmentState | undefined;
+}
+
+/** How far the files of a segment are good. */
+export interface SegmentState {
+	readonly baseOffset: number;
+	readonly sizeBytes: number;
+	readonly indexEntries: number;
+	readonly timeIndexEntries: number;
+	/** Bytes since the last index entry. */
+	readonly sinceIndexEntry: number;
+	readonly firstTimestamp: number;
+	readonly maxTimestamp: number;
+	/** Last offset of the batch with maxTimestamp. */
+	readonly maxTimestampOffset: number;
+	/** The bytes of the log's last, partly filled 4 KiB block, base64. */
+	readonly tail: string;
+	/** CRC-32C of the last 4 KiB of each index. */
+	readonly indexTailCrc: number;
+	readonly timeIndexTailCrc: number;
+}
+
+export interface PartitionCheckpoint {
+	readonly id: number;
+	readonly checkpointOffset: number;
+	readonly segment: SegmentState;
+}
+
+/** A value of undefined deletes. */
+export interface StateChange {
+	readonly space: number;
+	readonly key: string;
+	readonly value: Uint8Array | undefined;
+}
+
+export interface LossRow {
+	readonly timeMs: number;
+	readonly topic: string;
+	readonly partition: number;
+	readonly firstOffset: number;
+	readonly count: number;
+	readonly reason: string;
+}
+
+export class Catalog {
+	readonly #db: Database;
+	readonly #image: ((takeImage: () => Buffer) => void) | undefined;
+	readonly #statements = new Map<string, Statement>();
+
+	constructor(location: DatabaseLocation) {
+		this.#db = openDatabase(location);
+		this.#image = "onCommit" in location ? location.onCommit : undefined;
+		this.#committed();
+	}
+
+	close(): void {
+		this.#db.close();
+	}
+
+	getMeta(key: string): string | undefined {
+		return (this.#prepare("SELECT value FROM meta WHERE key = ?").get(key) as { value: string } | undefined)?.value;
+	}
+
+	setMeta(key: string, value: string): void {
+		this.#change(() => this.#prepare("INSERT OR REPLACE INTO meta VALUES (?, ?)").run(key, value));
+	}
+
+	topics(): TopicRow[] {
+		const rows = this.#prepare("SELECT id, name, created_ms, config FROM topics ORDER BY name").all() as {
+			id: string;
+			name: string;
+			created_ms: number;
+			config: string;
+		}[];
+		return rows.map((row) => ({
+			id: row.id,
+			name: row.name,
+			createdMs: row.created_ms,
+			config: JSON.parse(row.config) as Record<string, string>,
+		}));
+	}
+
+	partitions(topicId: string): PartitionRow[] {
+		const rows = this.#prepare("SELECT * FROM partitions WHERE topic_id = ? ORDER BY number").all(topicId) as {
+			id: number;
+			number: number;
+			log_start_offset: number;
+			checkpoint_offset: number;
+			segment: string | null;
+		}[];
+		return rows.map((row) => ({
+			id: row.id,
+			number: row.number,
+			logStartOffset: row.log_start_offset,
+			checkpointOffset: row.checkpoint_offset,
+			segment: row.segment === null ? undefined : (JSON.parse(row.segment) as SegmentState),
+		}));
+	}
+
+	createTopic(topic: TopicRow, partitions: number): void {
+		this.#change(() => {
+			this.#prepare("INSERT INTO topics (id, name, created_ms, config) VALUES (?, ?, ?, ?)").run(
+				topic.id,
+				topic.name,
+				topic.createdMs,
+				JSON.stringify(topic.config),
+			);
+			for (let number = 0; number < partitions; number++) this.#insertPartition(topic.id, number);
+		});
+	}
+
+	addPartitions(topicId: string, from: number, to: number): void {
+		this.#change(() => {
+			for (let number = from; number < to; number++) this.#insertPartition(topicId, number);
+		});
+	}
+
+	setTopicConfig(topicId: string, config: Readonly<Record<string, string>>): void {
+		this.#change(() => this.#prepare("UPDATE topics SET config = ? WHERE id = ?").run(JSON.stringify(config), topicId));
+	}
+
+	/** The topic's folders are still to be removed: `forgetDeletedTopic` when they are. */
+	deleteTopic(topicId: string): void {
+		this.#change(() => {
+			this.#prepare("INSERT INTO deleted_topics SELECT id, name FROM topics WHERE id = ?").run(topicId);
+			this.#prepare("DELETE FROM partitions WHERE topic_id = ?").run(topicId);
+			this.#prepare("DELETE FROM topics WHERE id = ?").run(topicId);
+		});
+	}
+
+	deletedTopics(): { id: string; name: string }[] {
+		return this.#prepare("SELECT id, name FROM deleted_topics").all() as { id: string; name: string }[];
+	}
+
+	forgetDeletedTopic(topicId: string): void {
+		this.#change(() => this.#prepare("DELETE FROM deleted_topics WHERE id = ?").run(topicId));
+	}
+
+	setLogStartOffset(partitionId: number, offset: number): void {
+		this.#change(() =>
+			this.#prepare("UPDATE partitions SET log_start_offset = ? WHERE id = ?").run(offset, partitionId),
+		);
+	}
+
+	/** Sequence of the last journal entry whose effects are all in synced segments and in this catalog. */
+	checkpointSequence(): number {
+		return Number(this.getMeta("checkpoint.sequence") ?? 0);
+	}
+
+	/** One transaction: partitions, state and the journal sequence they stand for. */
+	checkpoint(sequence: number, partitions: Iterable<PartitionCheckpoint>, state: Iterable<StateChange>): void {
+		this.#change(() => {
+			const update = this.#prepare("UPDATE partitions SET checkpoint_offset = ?, segment = ? WHERE id = ?");
+			for (const p of partitions) update.run(p.checkpointOffset, JSON.stringify(p.segment), p.id);
+			const put = this.#prepare("INSERT OR REPLACE INTO state VALUES (?, ?, ?)");
+			const remove = this.#prepare("DELETE FROM state WHERE space = ? AND key = ?");
+			for (const { space, key, value } of state) {
+				if (value === undefined) remove.run(space, key);
+				else put.run(space, key, value);
+			}
+			this.#prepare("INSERT OR REPLACE INTO meta VALUES ('checkpoint.sequence', ?)").run(String(sequence));
+		});
+	}
+
+	getState(space: number, key: string): Uint8Array | undefined {
+		const row = this.#prepare("SELECT value FROM state WHERE space = ? AND key = ?").get(space, key);
+		return (row as { value: Buffer } | undefined)?.value;
+	}
+
+	/** Rows whose key begins with `prefix`, in key order (by code point). */
+	scanState(space: number, prefix: string): { key: string; value: Uint8Array }[] {
+		return this.#prepare(
+			"SELECT key, value FROM state WHERE space = ? AND key >= ? AND key < ? || char(1114111) ORDER BY key",
+		).all(space, prefix, prefix) as { key: string; value: Buffer }[];
+	}
+
+	recordLoss(loss: LossRow): void {
+		this.#change(() =>
+			this.#prepare(
+				"INSERT INTO losses (time_ms, topic, partition, first_offset, count, reason) VALUES (?, ?, ?, ?, ?, ?)",
+			).run(loss.timeMs, loss.topic, loss.partition, loss.firstOffset, loss.count, loss.reason),
+		);
+	}
+
+	/** Whether a loss that begins at the same record is known. */
+	hasLoss(loss: LossRow): boolean {
+		const row = this.#prepare("SELECT 1 FROM losses WHERE topic = ? AND partition = ? AND first_offset = ?").get(
+			loss.topic,
+			loss.partition,
+			loss.firstOffset,
+		);
+		return row !== undefined;
+	}
+
+	/** Of all losses together. */
+	lostRecords(): number {
+		return (this.#prepare("SELECT coalesce(sum(count), 0) AS n FROM losses").get() as { n: number }).n;
+	}
+
+	losses(): LossRow[] {
+		const rows = this.#prepare("SELECT * FROM losses ORDER BY id").all() as {
+			time_ms: number;
+			topic: string;
+			partition: number;
+			first_offset: number;
+			count: number;
+			reason: string;
+		}[];
+		return rows.map((row) => ({
+			timeMs: row.time_ms,
+			topic: row.topic,
+			partition: row.partition,
+			firstOffset: row.first_offset,
+			count: row.count,
+			reason: row.reason,
+		}));
+	}
+
+	/** Problems SQLite finds in its own file; empty when sound. */
+	integrityProblems(): string[] {
+		const rows = this.#db.pragma("integrity_check(20)") as { integrity_check: string }[];
+		return rows.map((row) => row.integrity_check).filter((text) => text !== "ok");
+	}
+
+	#insertPartition(topicId: string, number: number): void {
+		this.#prepare("INSERT INTO partitions (topic_id, number) VALUES (?, ?)").run(topicId, number);
+	}
+
+	#prepare(sql: string): Statement {
+		let statement = this.#statements.get(sql);
+		if (statement === undefined) {
+			statement = this.#db.prepare<unknown[]>(sql);
+			this.#statements.set(sql, statement);
+		}
+		return statement;
+	}
+
+	#change(work: () => void): void {
+		this.#db.transaction(work)();
+		this.#committed();
+	}
+
+	#committed(): void {
+		this.#image?.(() => this.#db.serialize());
+	}
+}
+
+/** A random (version 4) UUID. */
+export function newUuid(random: Random): string {
+	const bytes = random.bytes(16);
+	bytes[6] = ((bytes[6] as number) & 0x0f) | 0x40;
+	bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
+	const hex = bytes.toString("hex");
+	return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}

@@ -1,0 +1,93 @@
+/** The reference of every key as Markdown: docs/configuration.md is exactly this. */
+import { definitionOf, environmentName, KEY_NAMES, type KeyName } from "./keys.ts";
+import { expected, formatDefault } from "./values.ts";
+
+const SECTIONS: readonly (readonly [title: string, prefixes: readonly string[]])[] = [
+	["The gateway", ["data.", "log.level", "memory."]],
+	["The MQTT door", ["mqtt."]],
+	["The native door", ["native."]],
+	["Topics: what holds where a topic has no setting of its own", ["num.", "log.", "message."]],
+	["Commits and the journal", ["commit.", "journal."]],
+	["Routes from MQTT to topics", ["routes"]],
+];
+
+const HEAD = `# Configuration
+
+Every key has a default, so Headwater starts without any configuration. Four places can set a key; the first
+that does holds:
+
+1. \`--set key=value\` after \`headwater start\` (\`--data DIR\` is short for \`--set data.directory=DIR\`),
+2. the environment: \`mqtt.listen\` is \`HEADWATER_MQTT_LISTEN\`,
+3. one YAML file, named by \`--config FILE\` or \`HEADWATER_CONFIG\`,
+4. the default.
+
+In the file keys may be dotted or nested; these two say the same:
+
+\`\`\`yaml
+mqtt.listen: 0.0.0.0:1883
+log.retention.ms: 30d
+\`\`\`
+
+\`\`\`yaml
+mqtt:
+  listen: 0.0.0.0:1883
+log:
+  retention.ms: 30d
+\`\`\`
+
+Sizes are plain numbers of bytes or have a unit: \`B\`, \`KiB\`, \`MiB\`, \`GiB\`. Times are plain numbers in the unit
+that ends the key's name, or have one: \`ms\`, \`s\`, \`m\`, \`h\`, \`d\`. What Headwater prints are Apache Kafka's plain
+numbers. A key that does not exist, a value that is none, and values that contradict each other stop the
+start, with the place and what would be right.
+
+- \`headwater config check --config FILE\` says whether a file is right,
+- \`headwater config show\` prints what is in force and where each value came from,
+- \`headwater config schema\` prints the JSON Schema of the file, for an editor.
+`;
+
+const ROUTES = `
+A route has a \`filter\` (an MQTT topic filter; a whole level may be \`{name}\`, which matches as \`+\` does), a \`topic\`,
+and if wanted a \`key\` and \`headers\`. In key and headers \`{name}\` stands for the named level and \`{topic}\` for the
+whole MQTT topic. Braces need quotes in YAML:
+
+\`\`\`yaml
+routes:
+  - filter: "sensors/{site}/{device}/telemetry"
+    topic: telemetry
+    key: "{device}"
+    headers: { site: "{site}" }
+  - filter: "#"
+    topic: mqtt
+    key: "{topic}"
+\`\`\`
+
+These two are the default. By \`--set\` and in the environment the list is JSON:
+
+\`\`\`sh
+headwater start --set 'routes=[{"filter":"#","topic":"all","key":"{topic}"}]'
+\`\`\`
+`;
+
+export function configReference(): string {
+	const left = new Set<KeyName>(KEY_NAMES);
+	let text = `${HEAD}`;
+	for (const [title, prefixes] of SECTIONS) {
+		text += `\n## ${title}\n`;
+		for (const key of [...left].filter((name) => prefixes.some((prefix) => name.startsWith(prefix)))) {
+			left.delete(key);
+			text += keyReference(key);
+		}
+	}
+	if (left.size > 0) throw new Error(`no section for ${[...left].join(", ")}`);
+	return text;
+}
+
+function keyReference(key: KeyName): string {
+	const definition = definitionOf(key);
+	if (definition.kind === "routes") return `\n### \`${key}\`\n\n${definition.documentation}\n${ROUTES}`;
+	return (
+		`\n### \`${key}\`\n\n${definition.documentation}\n\n` +
+		`- Default: \`${formatDefault(definition).replace(" (", "` (")}${formatDefault(definition).includes(" (") ? "" : "`"}\n` +
+		`- Value: ${expected(definition)}\n- Environment: \`${environmentName(key)}\`\n`
+	);
+}

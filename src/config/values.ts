@@ -1,0 +1,237 @@
+/**
+ * One raw value (text from --set or the environment, a scalar or list from YAML) to the value that
+ * its key wants, or what is wrong with it and what would be right.
+ */
+import type { Address, IntegerDefinition, KeyDefinition, RouteConfig } from "./definition.ts";
+import { nearest } from "./nearest.ts";
+import { formatQuantity, parseQuantity, SIZE_UNITS, TIME_UNITS } from "./units.ts";
+
+export type Parsed<T = unknown> = { readonly value: T } | { readonly wrong: string; readonly right: string };
+
+/** `text`: `raw` is text that only looks like what it is (--set, environment), so lists are JSON in it. */
+export function parseValue(definition: KeyDefinition, raw: unknown, text: boolean): Parsed {
+	if (raw === null || raw === undefined || raw === "") return { wrong: "has no value", right: expected(definition) };
+	switch (definition.kind) {
+		case "integer":
+			return parseInteger(definition, raw);
+		case "address":
+			return parseAddress(definition.fallback, raw);
+		case "text":
+			if (typeof raw === "string") return { value: raw };
+			return { wrong: `${quote(raw)} is ${kindOf(raw)}`, right: `text; in quotes: ${JSON.stringify(String(raw))}` };
+		case "choice":
+			return parseChoice(definition.choices, raw);
+		case "routes":
+			return parseRoutes(raw, text);
+	}
+}
+
+/** What a key wants, for people. */
+export function expected(definition: KeyDefinition): string {
+	switch (definition.kind) {
+		case "integer":
+			return limits(definition);
+		case "address":
+			return `host:port, as ${formatAddress(definition.fallback)}`;
+		case "text":
+			return "text";
+		case "choice":
+			return `one of ${definition.choices.join(", ")}`;
+		case "routes":
+			return 'a list, as [{"filter": "sensors/{device}/#", "topic": "telemetry", "key": "{device}"}]';
+	}
+}
+
+function unitsOf(definition: IntegerDefinition): readonly (readonly [string, number])[] {
+	if (definition.unit === "bytes") return SIZE_UNITS;
+	return definition.unit === "count" ? [] : TIME_UNITS;
+}
+
+/** "a whole number of milliseconds from 0 to 10000, ...". */
+export function limits(definition: IntegerDefinition): string {
+	const noun = { bytes: " of bytes", ms: " of milliseconds", seconds: " of seconds", count: "" }[definition.unit];
+	const examples = {
+		bytes: ", or with a unit (64MiB)",
+		ms: ", or with a unit (90s, 7d)",
+		seconds: ", or with a unit (90s, 7d)",
+		count: "",
+	};
+	const range =
+		definition.maximum === Number.MAX_SAFE_INTEGER
+			? `of at least ${definition.minimum}`
+			: `from ${definition.minimum} to ${definition.maximum}`;
+	const special = definition.minusOne === undefined ? "" : `, or -1 (${definition.minusOne})`;
+	return `a whole number${noun} ${range}${examples[definition.unit]}${special}`;
+}
+
+function parseInteger(definition: IntegerDefinition, raw: unknown): Parsed<number> {
+	const right = limits(definition);
+	let value: number | undefined;
+	if (typeof raw === "number") value = raw;
+	else if (typeof raw === "string") {
+		if (definition.unit === "seconds") {
+			const ms = parseQuantity(raw, TIME_UNITS, 1000);
+			value = ms === undefined ? undefined : ms / 1000;
+		} else value = parseQuantity(raw, unitsOf(definition));
+	}
+	if (value === undefined) {
+		const decimal = typeof raw === "string" ? /^(\d+(?:\.\d+)?)\s*([KMG])B?$/i.exec(raw.trim()) : null;
+		if (decimal !== null && definition.unit === "bytes") {
+			return {
+				wrong: `${quote(raw)} is no size`,
+				right: `did you mean ${decimal[1]}${decimal[2]?.toUpperCase()}iB? (${right})`,
+			};
+		}
+		return { wrong: `${quote(raw)} is ${typeof raw === "string" ? "no number" : kindOf(raw)}`, right };
+	}
+	if (!Number.isSafeInteger(value)) return { wrong: `${quote(raw)} is no whole number`, right };
+	if (value === -1 && definition.minusOne !== undefined) return { value };
+	if (value < definition.minimum) return { wrong: `${quote(raw)} is too small`, right };
+	if (value > definition.maximum) return { wrong: `${quote(raw)} is too large`, right };
+	return { value };
+}
+
+function parseAddress(fallback: Address, raw: unknown): Parsed<Address> {
+	const example = formatAddress(fallback);
+	const right = `host:port, as ${example}`;
+	if (typeof raw === "number") {
+		return {
+			wrong: `${raw} has no host`,
+			right: `did you mean "${formatAddress({ host: fallback.host, port: raw })}"?`,
+		};
+	}
+	if (typeof raw !== "string") return { wrong: `${quote(raw)} is ${kindOf(raw)}`, right };
+	if (/^\d+$/.test(raw)) {
+		return { wrong: `${quote(raw)} has no host`, right: `did you mean "${fallback.host}:${raw}"?` };
+	}
+	const match = /^(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:[\]/]+)):([^:]*)$/.exec(raw);
+	if (match === null) {
+		if (/^[^:]*(?::[^:]*){2,}$/.test(raw) && /^[0-9A-Fa-f:]+$/.test(raw)) {
+			return {
+				wrong: `${quote(raw)} does not say where the port begins`,
+				right: `an IPv6 address in brackets, as "[::1]:${fallback.port}"`,
+			};
+		}
+		if (/^[\w.-]+$/.test(raw))
+			return { wrong: `${quote(raw)} has no port`, right: `did you mean "${raw}:${fallback.port}"?` };
+		return { wrong: `${quote(raw)} is no address`, right };
+	}
+	const portText = match[3] as string;
+	const port = Number(portText);
+	if (!/^\d+$/.test(portText) || port > 65_535) {
+		return {
+			wrong: `${quote(raw)}: ${portText === "" ? "no port" : `no such port as ${portText}`}`,
+			right: `a port from 1 to 65535, or 0 for a free one, as ${example}`,
+		};
+	}
+	return { value: { host: (match[1] ?? match[2]) as string, port } };
+}
+
+/** As it is written in the configuration: `127.0.0.1:1883`, `[::1]:1883`. */
+export function formatAddress(address: Address): string {
+	return address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+}
+
+function parseChoice(choices: readonly string[], raw: unknown): Parsed<string> {
+	if (typeof raw === "string" && choices.includes(raw)) return { value: raw };
+	const near = typeof raw === "string" ? nearest(raw.toLowerCase(), choices) : undefined;
+	const hint = near === undefined ? "" : `did you mean ${near}? `;
+	return { wrong: `${quote(raw)} is no choice here`, right: `${hint}one of ${choices.join(", ")}` };
+}
+
+const ROUTE_MEMBERS = ["filter", "topic", "key", "headers"];
+
+function parseRoutes(raw: unknown, text: boolean): Parsed<readonly RouteConfig[]> {
+	const right = 'a list, as [{"filter": "sensors/{device}/#", "topic": "telemetry", "key": "{device}"}]';
+	let list = raw;
+	if (text && typeof raw === "string") {
+		try {
+			list = JSON.parse(raw);
+		} catch (error) {
+			return { wrong: `is no JSON (${(error as Error).message})`, right };
+		}
+	}
+	if (!Array.isArray(list)) return { wrong: `${quote(list)} is ${kindOf(list)}`, right };
+	const routes: RouteConfig[] = [];
+	for (let i = 0; i < list.length; i++) {
+		const parsed = parseRoute(list[i]);
+		if ("wrong" in parsed) return { wrong: `route ${i + 1}: ${parsed.wrong}`, right: parsed.right };
+		routes.push(parsed.value);
+	}
+	return { value: routes };
+}
+
+/** The form only; what a filter and a template may hold, the MQTT door's own routes say. */
+function parseRoute(raw: unknown): Parsed<RouteConfig> {
+	if (!isPlainObject(raw))
+		return { wrong: `${quote(raw)} is ${kindOf(raw)}`, right: "filter, topic, key and headers by name" };
+	for (const name of Object.keys(raw)) {
+		if (ROUTE_MEMBERS.includes(name)) continue;
+		const near = nearest(name, ROUTE_MEMBERS);
+		return {
+			wrong: `there is no "${name}" in a route`,
+			right: near === undefined ? `a route has ${ROUTE_MEMBERS.join(", ")}` : `did you mean ${near}?`,
+		};
+	}
+	for (const name of ["filter", "topic"]) {
+		if (raw[name] === undefined)
+			return { wrong: `"${name}" is missing`, right: "a route has at least filter and topic" };
+	}
+	for (const name of ["filter", "topic", "key"]) {
+		const value = raw[name];
+		if (value === undefined || (typeof value === "string" && value !== "")) continue;
+		// YAML reads {device} as a map of its own.
+		const right = isPlainObject(value) ? 'a template in quotes, as "{device}"' : "text that is not empty";
+		return { wrong: `"${name}" is ${value === "" ? "empty" : kindOf(value)}`, right };
+	}
+	const headers = raw.headers;
+	if (headers !== undefined) {
+		if (!isPlainObject(headers))
+			return { wrong: `"headers" is ${kindOf(headers)}`, right: 'names with templates, as {"site": "{site}"}' };
+		for (const [name, value] of Object.entries(headers)) {
+			if (typeof value !== "string")
+				return { wrong: `header "${name}" is ${kindOf(value)}`, right: 'a template in quotes, as "{site}"' };
+		}
+	}
+	return {
+		value: {
+			filter: raw.filter as string,
+			topic: raw.topic as string,
+			...(raw.key === undefined ? {} : { key: raw.key as string }),
+			...(headers === undefined ? {} : { headers: headers as Record<string, string> }),
+		},
+	};
+}
+
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
+	return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function kindOf(value: unknown): string {
+	if (value === null || value === undefined) return "empty";
+	if (Array.isArray(value)) return "a list";
+	if (typeof value === "object") return "a map";
+	if (typeof value === "boolean") return `the word ${value}`;
+	return typeof value === "number" ? "a number" : "text";
+}
+
+function quote(value: unknown): string {
+	const text = JSON.stringify(value) ?? String(value);
+	return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+/** A value as the configuration would state it, on one line: valid YAML and, for lists, JSON. */
+export function formatValue(definition: KeyDefinition, value: unknown): string {
+	if (definition.kind === "integer") return String(value);
+	if (definition.kind === "address") return formatAddress(value as Address);
+	return definition.kind === "routes" ? JSON.stringify(value) : String(value);
+}
+
+/** The default for people: with its unit where that says more. */
+export function formatDefault(definition: KeyDefinition): string {
+	const plain = formatValue(definition, definition.fallback);
+	if (definition.kind !== "integer" || definition.fallback < 0 || definition.unit === "count") return plain;
+	const factor = definition.unit === "seconds" ? 1000 : 1;
+	const human = formatQuantity(definition.fallback * factor, unitsOf(definition));
+	return human === plain || /^\d+(B|ms|s)$/.test(human) ? plain : `${plain} (${human})`;
+}

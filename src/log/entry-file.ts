@@ -1,0 +1,83 @@
+/**
+ * A file of fixed-size entries in rising order: what an offset index (8 bytes: relative offset,
+ * position) and a time index (12 bytes: timestamp, relative offset) are. Not kept in memory: a
+ * look-up is a binary search by reads of the page cache.
+ */
+import type { Disk, DiskFile } from "../base/disk.ts";
+
+export class EntryFile {
+	readonly path: string;
+	readonly #disk: Disk;
+	readonly #entryBytes: number;
+	readonly #entry: Buffer;
+	#file: DiskFile | undefined;
+	#count: number | undefined;
+
+	constructor(disk: Disk, path: string, entryBytes: number) {
+		this.#disk = disk;
+		this.path = path;
+		this.#entryBytes = entryBytes;
+		this.#entry = Buffer.alloc(entryBytes);
+	}
+
+	/** Whole entries in the file. */
+	get count(): number {
+		this.#count ??= Math.floor((this.#disk.fileSize(this.path) ?? 0) / this.#entryBytes);
+		return this.#count;
+	}
+
+	/** Appends `bytes`, whole entries. */
+	append(bytes: Buffer): void {
+		this.#open().write([bytes], this.count * this.#entryBytes);
+		this.#count = this.count + bytes.length / this.#entryBytes;
+	}
+
+	/** The entry at `index`; the buffer is used again by the next call. */
+	at(index: number): Buffer {
+		this.#open().readSync(this.#entry, index * this.#entryBytes);
+		return this.#entry;
+	}
+
+	/** Index of the last entry for which `holds`, -1 if there is none; `holds` is true up to some entry and false after it. */
+	lastWhere(holds: (entry: Buffer) => boolean): number {
+		let low = -1;
+		let high = this.count;
+		while (high - low > 1) {
+			const middle = (low + high) >>> 1;
+			if (holds(this.at(middle))) low = middle;
+			else high = middle;
+		}
+		return low;
+	}
+
+	/** Up to `bytes` before the end of entry `count`: what shares the file's last block with what comes next. */
+	lastBytes(count: number, bytes: number): Buffer {
+		const target = Buffer.alloc(Math.min(bytes, count * this.#entryBytes));
+		this.#open().readSync(target, count * this.#entryBytes - target.length);
+		return target;
+	}
+
+	/** Entries from `count` on count as never appended; the next append overwrites them. */
+	forget(count: number): void {
+		this.#count = count;
+	}
+
+	truncate(count: number): void {
+		this.#open().truncate(count * this.#entryBytes);
+		this.#count = count;
+	}
+
+	async sync(): Promise<void> {
+		await this.#file?.sync();
+	}
+
+	close(): void {
+		this.#file?.close();
+		this.#file = undefined;
+	}
+
+	#open(): DiskFile {
+		this.#file ??= this.#disk.open(this.path, "create");
+		return this.#file;
+	}
+}

@@ -1,0 +1,17 @@
+/** What a partition asks of the log it is part of. */
+import type { DamageError } from "../base/errors.ts";
+import type { BatchBuilder } from "../record/builder.ts";
+import type { AppendOperation } from "./entry.ts";
+import type { Partition } from "./partition.ts";
+
+export interface Gatherer {
+	newBuilder(): BatchBuilder;
+	/** Counts `bytes` towards the commit being gathered. Throws BrokerError KAFKA_STORAGE_ERROR when nothing can be stored now. */
+	admit(bytes: number): void;
+	/** The partition has something in the commit being gathered. */
+	join(partition: Partition): void;
+	/** A committed batch need not be kept in memory any more. */
+	giveBack(append: AppendOperation): void;
+	/** Records from `offset` up to `next` cannot be read any more. */
+	lost(partition: Partition, offset: number, next: number, error: DamageError): void;
+}

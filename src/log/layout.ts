@@ -1,0 +1,37 @@
+/** Names of files and folders in a data directory. Segments lie as Kafka lays them. */
+import { joinPath } from "../base/disk.ts";
+
+export const CATALOG_FILE = "catalog.db";
+export const JOURNAL_FOLDER = "journal";
+export const TOPICS_FOLDER = "topics";
+export const PARTITION_METADATA = "partition.metadata";
+export const DELETED_SUFFIX = "-delete";
+export const STRAY_SUFFIX = "-stray";
+
+export const LOG_SUFFIX = ".log";
+export const INDEX_SUFFIX = ".index";
+export const TIME_INDEX_SUFFIX = ".timeindex";
+
+export function partitionFolder(dataFolder: string, topic: string, partition: number): string {
+	return joinPath(dataFolder, TOPICS_FOLDER, `${topic}-${partition}`);
+}
+
+/** `00000000000000000042`: 20 digits, as Kafka names a segment. */
+export function segmentName(baseOffset: number): string {
+	return String(baseOffset).padStart(20, "0");
+}
+
+/** The base offset in a segment's file name; undefined for any other file. */
+export function baseOffsetOf(fileName: string): number | undefined {
+	const match = /^(\d{20})\.log$/.exec(fileName);
+	return match === null ? undefined : Number(match[1]);
+}
+
+/** Kafka's own format of partition.metadata. */
+export function partitionMetadata(topicId: string): string {
+	return `version: 0\ntopic_id: ${topicId}\n`;
+}
+
+export function topicIdIn(metadata: string): string | undefined {
+	return /^topic_id: (\S+)$/m.exec(metadata)?.[1];
+}

@@ -1,0 +1,473 @@
+/**
+ * The log: every partition, the journal they share and the state that travels with them.
+ *
+ *   append -> the commit being gathered -> one journal entry -> fdatasync -> high watermark, listeners
+ *                                                                         -> segments (later)
+ *
+ * While one fdatasync runs the next commit gathers. Everything that a caller adds without returning
+ * to the event loop in between lands in one commit, unless a `group` or a single record must begin a
+ * new one for its size.
+ */
+
+import { BufferPool } from "../base/buffer-pool.ts";
+import type { Clock, Timer } from "../base/clock.ts";
+import type { Disk } from "../base/disk.ts";
+import { BrokerError, DamageError } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
+import type { Pressure } from "../base/pressure.ts";
+import type { Catalog } from "../catalog/catalog.ts";
+import { BatchBuilder } from "../record/builder.ts";
+import type { AppendOperation, StateOperation } from "./entry.ts";
+import type { Gatherer } from "./gatherer.ts";
+import type { Journal } from "./journal.ts";
+import type { Partition } from "./partition.ts";
+import type { StateTable } from "./state-table.ts";
+
+export interface CommitListener {
+	/** What was gathered when the listener was registered is durable. Must not throw. */
+	committed(): void;
+	/** It will never be known to be durable: storage failed. */
+	failed?(error: Error): void;
+}
+
+export interface LogServices {
+	readonly disk: Disk;
+	readonly clock: Clock;
+	readonly logger: Logger;
+	readonly catalog: Catalog;
+	readonly journal: Journal;
+	readonly pressure: Pressure;
+	/** Milliseconds that a commit waits for more before it is written: fewer flash writes for latency. */
+	readonly lingerMs: number;
+	/** Storage failed beyond repair: the process must stop and recover by starting again. */
+	readonly onFailure: (error: Error) => void;
+}
+
+interface Commit {
+	readonly appends: AppendOperation[];
+	readonly state: StateOperation[];
+	readonly partitions: readonly Partition[];
+	readonly listeners: readonly CommitListener[];
+	readonly bytes: number;
+}
+
+/** A commit is closed at this size and the next begun. */
+const COMMIT_BYTES = 1024 * 1024;
+/** What one `group` or record may take. */
+export const GROUP_BYTES_MAX = 8 * 1024 * 1024;
+/** Memory in committed batches of all partitions that are in no file yet. */
+const TAILS_BYTES_MAX = 8 * 1024 * 1024;
+const POOL_IDLE_BYTES = 4 * 1024 * 1024;
+/** How often a full disk is tried again. */
+const RETRY_MS = 1000;
+/** Roughly what an append operation and a batch header add to a commit. */
+const APPEND_OVERHEAD_BYTES = 96;
+
+export class Log implements Gatherer {
+	readonly services: LogServices;
+	readonly partitions = new Map<number, Partition>();
+	readonly #state: StateTable;
+	readonly #pool = new BufferPool(POOL_IDLE_BYTES);
+	#gathered: Partition[] = [];
+	#listeners: CommitListener[] = [];
+	#bytes = 0;
+	#grouping = false;
+	/** Closed commits that wait for the one being written. */
+	readonly #queue: Commit[] = [];
+	#writing: Commit | undefined;
+	#scheduled = false;
+	#linger: Timer | undefined;
+	#tailsBytes = 0;
+	/** Journal sequence of the newest durable commit whose batches are in the tails. */
+	#committedSequence: number;
+	#checkpoint: Promise<void> | undefined;
+	#refusal: BrokerError | undefined;
+	#failed: Error | undefined;
+	#stopped = false;
+	/** Since the process started. */
+	readonly counters = { commits: 0, records: 0, batchBytes: 0, checkpoints: 0, lostRecords: 0 };
+
+	constructor(services: LogServices, state: StateTable) {
+		this.services = services;
+		this.#state = state;
+		this.#committedSequence = services.journal.sequence;
+	}
+
+	/** Set when storage failed: nothing more is acknowledged. */
+	get failed(): Error | undefined {
+		return this.#failed;
+	}
+
+	/** Why nothing can be stored at the moment, if so. */
+	get refusal(): BrokerError | undefined {
+		return this.#refusal;
+	}
+
+	/** Whether `committed()` of a listener registered now would wait for something. */
+	get idle(): boolean {
+		return this.#writing === undefined && this.#queue.length === 0 && !this.#hasGathered();
+	}
+
+	/** `committed` is called once everything gathered so far is durable; in the order of registration. */
+	onCommit(listener: CommitListener): void {
+		this.#listeners.push(listener);
+		this.#schedule();
+	}
+
+	/** Resolves when everything gathered so far is durable; rejects when storage failed. */
+	whenCommitted(): Promise<void> {
+		return new Promise((resolve, reject) => {
+			if (this.#failed !== undefined) reject(this.#failed);
+			else this.onCommit({ committed: resolve, failed: reject });
+		});
+	}
+
+	/** Durable with the commit being gathered, and only together with all else in it. */
+	putState(space: number, key: string, value: Uint8Array): void {
+		this.admit(key.length * 3 + value.length + 8);
+		this.#state.set(space, key, value);
+	}
+
+	deleteState(space: number, key: string): void {
+		this.admit(key.length * 3 + 4);
+		this.#state.set(space, key, undefined);
+	}
+
+	getState(space: number, key: string): Uint8Array | undefined {
+		return this.#state.get(space, key);
+	}
+
+	scanState(space: number, keyPrefix: string): Iterable<[key: string, value: Uint8Array]> {
+		return this.#state.scan(space, keyPrefix);
+	}
+
+	/**
+	 * Runs `work`, whose appends and state changes take at most about `bytes`, such that all of them
+	 * are in one commit, whatever their size. Throws RECORD_LIST_TOO_LARGE.
+	 */
+	group<T>(bytes: number, work: () => T): T {
+		if (bytes > GROUP_BYTES_MAX)
+			throw new BrokerError("RECORD_LIST_TOO_LARGE", `${bytes} bytes in one request, ${GROUP_BYTES_MAX} are the most`);
+		if (this.#bytes > 0 && this.#bytes + bytes > COMMIT_BYTES) this.#close();
+		this.#grouping = true;
+		try {
+			return work();
+		} finally {
+			this.#grouping = false;
+		}
+	}
+
+	newBuilder(): BatchBuilder {
+		return new BatchBuilder(this.#pool);
+	}
+
+	admit(bytes: number): void {
+		if (this.#refusal !== undefined) throw this.#refusal;
+		if (this.#bytes + bytes > COMMIT_BYTES && this.#bytes > 0 && !this.#grouping) this.#close();
+		this.#bytes += bytes;
+		this.services.pressure.add(bytes);
+		if (!this.#scheduled) this.#schedule();
+	}
+
+	join(partition: Partition): void {
+		this.#gathered.push(partition);
+		this.#bytes += APPEND_OVERHEAD_BYTES;
+		this.services.pressure.add(APPEND_OVERHEAD_BYTES);
+	}
+
+	giveBack(append: AppendOperation): void {
+		this.#tailsBytes -= append.batch.buffer.byteLength;
+		if (append.pooled) this.#pool.give(Buffer.from(append.batch.buffer));
+	}
+
+	lost(partition: Partition, offset: number, next: number, error: DamageError): void {
+		const { clock, catalog, logger } = this.services;
+		const count = Math.max(0, next - offset);
+		this.counters.lostRecords += count;
+		logger.error("stored records are damaged and were passed over", {
+			topic: partition.topic,
+			partition: partition.number,
+			offset,
+			count,
+			file: error.file,
+			position: error.position,
+		});
+		const loss = {
+			timeMs: clock.now(),
+			topic: partition.topic,
+			partition: partition.number,
+			firstOffset: offset,
+			count,
+			reason: error.message,
+		};
+		if (!catalog.hasLoss(loss)) catalog.recordLoss(loss);
+	}
+
+	#hasGathered(): boolean {
+		return this.#gathered.length > 0 || this.#state.gathering || this.#listeners.length > 0;
+	}
+
+	#schedule(): void {
+		if (this.#scheduled || this.#writing !== undefined) return;
+		this.#scheduled = true;
+		const { clock, lingerMs } = this.services;
+		if (lingerMs > 0 && this.#queue.length === 0) this.#linger = clock.after(lingerMs, this.#begin);
+		else clock.soon(this.#begin);
+	}
+
+	readonly #begin = (): void => {
+		this.#scheduled = false;
+		this.#linger = undefined;
+		this.#write();
+	};
+
+	/** Ends the commit being gathered; it is written when its turn comes. */
+	#close(): void {
+		const appends: AppendOperation[] = [];
+		for (const partition of this.#gathered) appends.push(...partition.takeGathered());
+		this.#queue.push({
+			appends,
+			state: this.#state.takeGathered(),
+			partitions: this.#gathered,
+			listeners: this.#listeners,
+			bytes: this.#bytes,
+		});
+		this.#gathered = [];
+		this.#listeners = [];
+		this.#bytes = 0;
+		// Enough waits: no need to linger.
+		if (this.#linger !== undefined) {
+			this.#linger.cancel();
+			this.#begin();
+		}
+	}
+
+	#write(): void {
+		if (this.#writing !== undefined || this.#failed !== undefined) return;
+		if (this.#queue.length === 0) {
+			if (!this.#hasGathered()) return;
+			this.#close();
+		}
+		const commit = this.#queue[0] as Commit;
+		const { journal } = this.services;
+		try {
+			if (commit.appends.length === 0 && commit.state.length === 0) {
+				this.#queue.shift();
+				this.#finish(commit);
+				return;
+			}
+			if (!journal.makeRoom(commit.appends, commit.state)) {
+				this.#waitForRoom();
+				return;
+			}
+			this.#queue.shift();
+			this.#writing = commit;
+			journal.write(commit.appends, commit.state);
+		} catch (error) {
+			this.#fail(error as Error);
+			return;
+		}
+		journal.sync().then(
+			() => {
+				this.#writing = undefined;
+				this.#committedSequence = journal.sequence;
+				this.#finish(commit);
+			},
+			(error: Error) => this.#fail(error),
+		);
+	}
+
+	/** Every journal file is in use: a checkpoint must free one. */
+	#waitForRoom(): void {
+		this.services.pressure.hold();
+		this.checkpoint()
+			.catch((error: Error) => this.#storageError(error))
+			.finally(() => {
+				this.services.pressure.letGo();
+				if (this.#failed !== undefined || this.#stopped) return;
+				if (this.#refusal !== undefined || !this.services.journal.hasRoom)
+					this.services.clock.after(RETRY_MS, () => this.#schedule());
+				else this.#schedule();
+			});
+	}
+
+	#finish(commit: Commit): void {
+		this.counters.commits += 1;
+		for (const append of commit.appends) {
+			this.counters.records += append.offsets;
+			this.counters.batchBytes += append.batch.length;
+			this.#tailsBytes += append.batch.buffer.byteLength;
+			const partition = this.partitions.get(append.partitionId);
+			if (partition === undefined) this.giveBack(append);
+			else partition.committed(append);
+		}
+		this.#state.committed();
+		for (const listener of commit.listeners) listener.committed();
+		for (const partition of commit.partitions) partition.advance();
+		try {
+			for (const partition of commit.partitions) partition.flushIfLarge();
+			if (this.#tailsBytes > TAILS_BYTES_MAX) this.flush();
+		} catch (error) {
+			this.#storageError(error as Error);
+		}
+		this.services.pressure.subtract(commit.bytes);
+		if (this.services.journal.usedFiles > 1) this.#checkpointSoon();
+		if (this.#queue.length > 0 || this.#hasGathered()) this.#schedule();
+	}
+
+	/** Writes every partition's tail to its segments. */
+	flush(): void {
+		for (const partition of this.partitions.values()) if (partition.tailBytes > 0) partition.flush();
+	}
+
+	#checkpointSoon(): void {
+		if (this.#checkpoint !== undefined || this.#stopped) return;
+		this.checkpoint().catch((error: Error) => this.#storageError(error));
+	}
+
+	/**
+	 * Makes the journal superfluous up to now: segments synced, then the catalog written, then its
+	 * files free for use again. One at a time; a second call waits for the one under way.
+	 */
+	checkpoint(): Promise<void> {
+		this.#checkpoint ??= this.#runCheckpoint().finally(() => {
+			this.#checkpoint = undefined;
+		});
+		return this.#checkpoint;
+	}
+
+	async #runCheckpoint(): Promise<void> {
+		const { catalog, journal } = this.services;
+		const sequence = this.#committedSequence;
+		this.flush();
+		const dirty = [...this.partitions.values()].filter((partition) => partition.segments.dirty);
+		const points = dirty.flatMap((partition) => {
+			const segment = partition.segments.list.at(-1);
+			return segment === undefined
+				? []
+				: [{ partition, id: partition.id, checkpointOffset: partition.flushedOffset, segment: segment.state() }];
+		});
+		const state = this.#state.beginCheckpoint();
+		try {
+			for (const partition of dirty) await syncOrFail(partition);
+			catalog.checkpoint(
+				sequence,
+				points.filter(({ id }) => this.partitions.has(id)),
+				state,
+			);
+		} catch (error) {
+			this.#state.checkpointFailed();
+			throw error;
+		}
+		this.#state.checkpointed();
+		for (const { partition, checkpointOffset } of points) partition.segments.checkpointOffset = checkpointOffset;
+		for (const partition of this.partitions.values()) if (!dirty.includes(partition)) partition.release();
+		this.counters.checkpoints += 1;
+		journal.release(sequence);
+		journal.fillAhead();
+	}
+
+	/** No space: refuse what comes, keep what is acknowledged, try again. Anything else: stop. */
+	#storageError(error: Error): void {
+		const code = (error as { code?: string }).code;
+		if (this.#stopped || this.#failed !== undefined) return;
+		if (code !== "ENOSPC" && code !== "SQLITE_FULL" && code !== "EDQUOT") {
+			this.#fail(error);
+			return;
+		}
+		if (this.#refusal === undefined)
+			this.services.logger.error("the disk is full: nothing can be stored until there is space", {
+				error: String(error),
+			});
+		this.#refusal = new BrokerError("KAFKA_STORAGE_ERROR", "the disk is full", { cause: error });
+		this.services.clock.after(RETRY_MS, () => this.#tryAgain());
+	}
+
+	#tryAgain(): void {
+		if (this.#stopped || this.#failed !== undefined) return;
+		try {
+			this.flush();
+		} catch (error) {
+			this.#storageError(error as Error);
+			return;
+		}
+		this.#refusal = undefined;
+		this.services.logger.info("the disk has space again");
+		this.#schedule();
+	}
+
+	#fail(error: Error): void {
+		if (this.#failed !== undefined) return;
+		this.#failed = error;
+		this.#refusal = new BrokerError("KAFKA_STORAGE_ERROR", `storage failed: ${error.message}`, { cause: error });
+		this.services.logger.error("storage failed: stopping, to recover from the journal at the next start", {
+			error: String(error),
+		});
+		for (const { listeners } of [...(this.#writing === undefined ? [] : [this.#writing]), ...this.#queue])
+			for (const listener of listeners) listener.failed?.(error);
+		for (const listener of this.#listeners) listener.failed?.(error);
+		this.services.onFailure(error);
+	}
+
+	/** Acknowledged records that neither the journal nor the segments have any more, found at start. */
+	hole(partition: Partition, from: number, to: number): void {
+		const file = partition.segments.folder;
+		this.lost(partition, from, to, new DamageError(file, 0, "the journal entry that had these records is damaged"));
+	}
+
+	/** Everything found at start is in; what is appended now begins a new use of the journal. */
+	recovered(): void {
+		this.#committedSequence = this.services.journal.sequence;
+	}
+
+	/** A batch that the journal had and the segments had not, at start. */
+	replayed(partition: Partition, append: AppendOperation): void {
+		this.#tailsBytes += append.batch.buffer.byteLength;
+		partition.committed(append);
+		partition.flushIfLarge();
+	}
+
+	/** Deletes the oldest segments of each partition as its configuration asks. */
+	enforceRetention(): void {
+		const { catalog, clock, logger } = this.services;
+		for (const partition of this.partitions.values()) {
+			const expired = partition.segments.expired(clock.now(), partition.config);
+			const last = expired.at(-1);
+			if (last === undefined) continue;
+			const start = partition.segments.after(last)?.baseOffset as number;
+			catalog.setLogStartOffset(partition.id, Math.max(start, partition.logStartOffset));
+			partition.segments.logStartOffset = Math.max(start, partition.logStartOffset);
+			partition.segments.drop(expired);
+			logger.info("retention removed segments", {
+				topic: partition.topic,
+				partition: partition.number,
+				segments: expired.length,
+				logStartOffset: partition.logStartOffset,
+			});
+		}
+	}
+
+	/** Waits for what is gathered, then writes a last checkpoint. Nothing may be appended any more. */
+	async stop(): Promise<void> {
+		if (this.#failed === undefined) {
+			this.#linger?.cancel();
+			if (this.#linger !== undefined) this.#begin();
+			if (!this.idle) await this.whenCommitted();
+			// One that began earlier may not have all.
+			await this.#checkpoint;
+			await this.checkpoint();
+		}
+		this.#stopped = true;
+		for (const partition of this.partitions.values()) partition.release();
+		this.services.journal.close();
+	}
+}
+
+/** A failed sync is final whatever its code: the kernel may have dropped the pages it could not write. */
+async function syncOrFail(partition: Partition): Promise<void> {
+	try {
+		await partition.segments.sync();
+	} catch (error) {
+		throw new Error(`${partition.segments.folder} could not be synced: ${(error as Error).message}`, { cause: error });
+	}
+}

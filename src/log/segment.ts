@@ -1,0 +1,433 @@
+/**
+ * One segment of a partition: record batches in Kafka's file layout with a sparse offset index and
+ * time index beside them, such that Kafka's own tools read them. The segment holds committed
+ * batches only, in offset order; it is durable as far as the last checkpoint, the journal has the rest.
+ */
+
+import { type Disk, type DiskFile, joinPath } from "../base/disk.ts";
+import { DamageError } from "../base/errors.ts";
+import type { SegmentState } from "../catalog/catalog.ts";
+import { BATCH_HEADER_BYTES, type BatchHeader, readBatchHeader } from "../record/batch.ts";
+import { crc32c } from "../record/crc32c.ts";
+import { BLOCK_BYTES, readUint53, writeUint53 } from "./entry.ts";
+import { EntryFile } from "./entry-file.ts";
+import { INDEX_SUFFIX, LOG_SUFFIX, segmentName, TIME_INDEX_SUFFIX } from "./layout.ts";
+
+const INDEX_ENTRY_BYTES = 8;
+const TIME_ENTRY_BYTES = 12;
+/** An index entry has 31 bits for offsets and positions. */
+const RELATIVE_MAX = 0x7fff_ffff;
+const SCAN_BYTES = 256 * 1024;
+
+/** What a scan of a segment's batches came to. */
+export interface ScanResult {
+	/** Bytes of sound batches from where the scan began, and the file position after them. */
+	readonly endPosition: number;
+	/** Offset after the last sound batch. */
+	readonly nextOffset: number;
+	/** Why it ended before the end of the file. */
+	readonly problem: string | undefined;
+}
+
+export class Segment {
+	readonly baseOffset: number;
+	readonly path: string;
+	readonly #disk: Disk;
+	readonly #index: EntryFile;
+	readonly #timeIndex: EntryFile;
+	#file: DiskFile | undefined;
+	#reads = 0;
+	#closeWanted = false;
+	sizeBytes: number;
+	/** Written since the last sync. */
+	dirty = false;
+	/** Largest timestamp of a record, and the last offset of the batch it is in; -1 while empty. */
+	#maxTimestamp: number | undefined;
+	#maxTimestampOffset = -1;
+	/** Timestamp of the first batch: the segment's age counts from it. -1 while empty. */
+	firstTimestamp = -1;
+	#sinceIndexEntry = 0;
+
+	constructor(disk: Disk, folder: string, baseOffset: number) {
+		this.#disk = disk;
+		this.baseOffset = baseOffset;
+		const name = joinPath(folder, segmentName(baseOffset));
+		this.path = name + LOG_SUFFIX;
+		this.#index = new EntryFile(disk, name + INDEX_SUFFIX, INDEX_ENTRY_BYTES);
+		this.#timeIndex = new EntryFile(disk, name + TIME_INDEX_SUFFIX, TIME_ENTRY_BYTES);
+		this.sizeBytes = disk.fileSize(this.path) ?? 0;
+	}
+
+	/** Largest record timestamp; from the time index where the segment was not written by this process. */
+	get maxTimestamp(): number {
+		if (this.#maxTimestamp === undefined) {
+			const count = this.#timeIndex.count;
+			this.#maxTimestamp = count === 0 ? -1 : readTimestamp(this.#timeIndex.at(count - 1));
+		}
+		return this.#maxTimestamp;
+	}
+
+	/** Bytes of its three files. */
+	get footprintBytes(): number {
+		return this.sizeBytes + this.#index.count * INDEX_ENTRY_BYTES + this.#timeIndex.count * TIME_ENTRY_BYTES;
+	}
+
+	/**
+	 * How far it is good once it is synced. The last block of each file will be written again, by the
+	 * next append, and a power cut then may spoil all of it: the log's is kept, the indexes' are known
+	 * by a checksum.
+	 */
+	state(): SegmentState {
+		return {
+			tail: this.readNow(this.sizeBytes - (this.sizeBytes % BLOCK_BYTES), BLOCK_BYTES).toString("base64"),
+			indexTailCrc: crc32c(this.#index.lastBytes(this.#index.count, BLOCK_BYTES)),
+			timeIndexTailCrc: crc32c(this.#timeIndex.lastBytes(this.#timeIndex.count, BLOCK_BYTES)),
+			baseOffset: this.baseOffset,
+			sizeBytes: this.sizeBytes,
+			indexEntries: this.#index.count,
+			timeIndexEntries: this.#timeIndex.count,
+			sinceIndexEntry: this.#sinceIndexEntry,
+			firstTimestamp: this.firstTimestamp,
+			maxTimestamp: this.maxTimestamp,
+			maxTimestampOffset: this.#maxTimestampOffset,
+		};
+	}
+
+	/**
+	 * Goes back to what was synced, keeping batches behind it that prove sound. Returns the scan of
+	 * those; `problem` also names a file that is shorter than it was at the checkpoint.
+	 */
+	restore(state: SegmentState, nextOffset: number, indexIntervalBytes: number): ScanResult {
+		this.dirty = true;
+		this.#restoreTail(state);
+		if (
+			this.sizeBytes < state.sizeBytes ||
+			this.#index.count < state.indexEntries ||
+			this.#timeIndex.count < state.timeIndexEntries ||
+			crc32c(this.#index.lastBytes(state.indexEntries, BLOCK_BYTES)) !== state.indexTailCrc ||
+			crc32c(this.#timeIndex.lastBytes(state.timeIndexEntries, BLOCK_BYTES)) !== state.timeIndexTailCrc
+		) {
+			return this.rebuildIndexes(indexIntervalBytes);
+		}
+		this.#index.truncate(state.indexEntries);
+		this.#timeIndex.truncate(state.timeIndexEntries);
+		this.#sinceIndexEntry = state.sinceIndexEntry;
+		this.firstTimestamp = state.firstTimestamp;
+		this.#maxTimestamp = state.maxTimestamp;
+		this.#maxTimestampOffset = state.maxTimestampOffset;
+		return this.scan(state.sizeBytes, nextOffset, (batch, _header, position) =>
+			this.#note([batch], position, indexIntervalBytes),
+		);
+	}
+
+	#restoreTail(state: SegmentState): void {
+		const tail = Buffer.from(state.tail, "base64");
+		const position = state.sizeBytes - tail.length;
+		if (tail.length === 0 || this.sizeBytes < position) return;
+		if (this.readNow(position, tail.length).equals(tail)) return;
+		this.#open().write([tail], position);
+		this.sizeBytes = Math.max(this.sizeBytes, state.sizeBytes);
+	}
+
+	fits(lastOffset: number, bytes: number, maxBytes: number): boolean {
+		return this.sizeBytes + bytes <= Math.min(maxBytes, RELATIVE_MAX) && lastOffset - this.baseOffset <= RELATIVE_MAX;
+	}
+
+	/** Appends sealed batches and the index entries they call for. Throws ENOSPC and EIO with nothing changed here. */
+	append(batches: readonly Buffer[], indexIntervalBytes: number): void {
+		let bytes = 0;
+		for (const batch of batches) bytes += batch.length;
+		this.#open().write(batches, this.sizeBytes);
+		this.dirty = true;
+		const positions = this.sizeBytes;
+		this.#note(batches, positions, indexIntervalBytes);
+		this.sizeBytes = positions + bytes;
+	}
+
+	/** Index entries for `batches`, which lie one behind the other from `position` on. */
+	#note(batches: readonly Buffer[], position: number, indexIntervalBytes: number): void {
+		let at = position;
+		const index: number[] = [];
+		const times: { timestamp: number; offset: number }[] = [];
+		let lastIndexed = this.#lastIndexedTimestamp();
+		const sinceBefore = this.#sinceIndexEntry;
+		for (const batch of batches) {
+			const header = readBatchHeader(batch, 0);
+			if (this.firstTimestamp < 0) this.firstTimestamp = header.maxTimestamp;
+			if (header.maxTimestamp > this.maxTimestamp) {
+				this.#maxTimestamp = header.maxTimestamp;
+				this.#maxTimestampOffset = header.lastOffset;
+			}
+			if (this.#sinceIndexEntry > indexIntervalBytes) {
+				index.push(header.lastOffset, at);
+				if (this.maxTimestamp > lastIndexed && this.#maxTimestampOffset >= 0) {
+					lastIndexed = this.maxTimestamp;
+					times.push({ timestamp: lastIndexed, offset: this.#maxTimestampOffset });
+				}
+				this.#sinceIndexEntry = 0;
+			}
+			this.#sinceIndexEntry += batch.length;
+			at += batch.length;
+		}
+		const before = { index: this.#index.count, times: this.#timeIndex.count };
+		try {
+			if (index.length > 0) this.#index.append(this.#indexBytes(index));
+			for (const { timestamp, offset } of times) this.#timeIndex.append(this.#timeBytes(timestamp, offset));
+		} catch (error) {
+			this.#index.forget(before.index);
+			this.#timeIndex.forget(before.times);
+			this.#sinceIndexEntry = sinceBefore;
+			throw error;
+		}
+	}
+
+	/** No more will be appended: the time index gets the segment's largest timestamp as its last entry. */
+	seal(): void {
+		if (this.maxTimestamp > this.#lastIndexedTimestamp() && this.#maxTimestampOffset >= 0) {
+			this.#timeIndex.append(this.#timeBytes(this.maxTimestamp, this.#maxTimestampOffset));
+			this.dirty = true;
+		}
+	}
+
+	/** Makes its three files durable. */
+	async sync(): Promise<void> {
+		if (!this.dirty) return;
+		this.dirty = false;
+		this.#reads += 1;
+		try {
+			await this.#open().sync();
+			await this.#index.sync();
+			await this.#timeIndex.sync();
+		} finally {
+			this.#doneReading();
+		}
+	}
+
+	/** Where to begin looking for the batch that holds `offset`: a position at or before it. */
+	lookUp(offset: number): number {
+		const relative = offset - this.baseOffset;
+		const found = this.#index.lastWhere((entry) => entry.readUInt32BE(0) <= relative);
+		if (found < 0) return 0;
+		const position = this.#index.at(found).readUInt32BE(4);
+		return position < this.sizeBytes ? position : 0;
+	}
+
+	/** An offset before which no record is younger than `timestampMs`, by the time index. */
+	lookUpTime(timestampMs: number): number {
+		const found = this.#timeIndex.lastWhere((entry) => readTimestamp(entry) < timestampMs);
+		return found < 0 ? this.baseOffset : this.baseOffset + this.#timeIndex.at(found).readUInt32BE(8);
+	}
+
+	/** Reads up to `bytes` from `position`; fewer only at the end. Off the event loop. */
+	async read(position: number, bytes: number): Promise<Buffer> {
+		const target = Buffer.allocUnsafeSlow(Math.max(0, Math.min(bytes, this.sizeBytes - position)));
+		this.#reads += 1;
+		try {
+			const got = await this.#open().read(target, position);
+			return got === target.length ? target : target.subarray(0, got);
+		} finally {
+			this.#doneReading();
+		}
+	}
+
+	readNow(position: number, bytes: number): Buffer {
+		const target = Buffer.allocUnsafeSlow(Math.max(0, Math.min(bytes, this.sizeBytes - position)));
+		return target.subarray(0, this.#open().readSync(target, position));
+	}
+
+	/** The batch header at `position`; undefined when what is there cannot be one. */
+	headerAt(position: number): BatchHeader | undefined {
+		try {
+			const header = readBatchHeader(this.readNow(position, BATCH_HEADER_BYTES), 0, Number.MAX_SAFE_INTEGER);
+			return header.baseOffset >= this.baseOffset && position + header.sizeBytes <= this.sizeBytes ? header : undefined;
+		} catch {
+			return undefined;
+		}
+	}
+
+	/**
+	 * Walks the batches from `position`, which must begin with the first offset at or after
+	 * `expectedOffset`, and checks each wholly. `visit` gets the batch's bytes for the time of the call.
+	 */
+	scan(
+		position: number,
+		expectedOffset: number,
+		visit: (batch: Buffer, header: BatchHeader, position: number) => void,
+	): ScanResult {
+		let at = position;
+		let next = expectedOffset;
+		let window: Buffer = Buffer.alloc(0);
+		let windowAt = position;
+		while (at < this.sizeBytes) {
+			if (windowAt + window.length - at < BATCH_HEADER_BYTES) {
+				window = this.readNow(at, SCAN_BYTES);
+				windowAt = at;
+			}
+			let header: BatchHeader;
+			try {
+				header = readBatchHeader(window, at - windowAt, Number.MAX_SAFE_INTEGER);
+				if (at + header.sizeBytes > this.sizeBytes) return { endPosition: at, nextOffset: next, problem: "cut short" };
+				if (at - windowAt + header.sizeBytes > window.length) {
+					window = this.readNow(at, Math.max(SCAN_BYTES, header.sizeBytes));
+					windowAt = at;
+				}
+			} catch (error) {
+				return { endPosition: at, nextOffset: next, problem: (error as Error).message };
+			}
+			const batch = window.subarray(at - windowAt, at - windowAt + header.sizeBytes);
+			const problem = batchProblem(batch, header, next);
+			if (problem !== undefined) return { endPosition: at, nextOffset: next, problem };
+			visit(batch, header, at);
+			at += header.sizeBytes;
+			next = header.lastOffset + 1;
+		}
+		return { endPosition: at, nextOffset: next, problem: undefined };
+	}
+
+	/** The first sound batch after `position` that begins at or after `expectedOffset`; bytes between are damaged. */
+	findSound(position: number, expectedOffset: number): { position: number; header: BatchHeader } | undefined {
+		const overlap = BATCH_HEADER_BYTES - 1;
+		for (let at = position; at < this.sizeBytes; at += SCAN_BYTES) {
+			const window = this.readNow(at, SCAN_BYTES + overlap);
+			for (let i = 0; i + BATCH_HEADER_BYTES <= window.length && i < SCAN_BYTES; i++) {
+				if (window[i + 16] !== 2) continue; // magic
+				if (window[i] !== 0 || window[i + 8] !== 0) continue; // offsets and lengths stay below 2^56 and 2^24
+				const header = this.#soundAt(window, i, at + i, expectedOffset);
+				if (header !== undefined) return { position: at + i, header };
+			}
+		}
+		return undefined;
+	}
+
+	#soundAt(window: Buffer, i: number, position: number, expectedOffset: number): BatchHeader | undefined {
+		try {
+			const header = readBatchHeader(window.subarray(i, i + BATCH_HEADER_BYTES), 0, Number.MAX_SAFE_INTEGER);
+			if (position + header.sizeBytes > this.sizeBytes) return undefined;
+			const batch = this.readNow(position, header.sizeBytes);
+			return batchProblem(batch, header, expectedOffset) === undefined ? header : undefined;
+		} catch {
+			return undefined;
+		}
+	}
+
+	/** Cuts off what a scan found unsound; the indexes never pointed there. */
+	truncate(position: number): void {
+		if (this.sizeBytes > position) this.#open().truncate(position);
+		this.sizeBytes = position;
+		this.dirty = true;
+	}
+
+	/**
+	 * Writes both indexes anew from the batches before `endPosition`, which must be sound; needed when
+	 * the process did not write them itself, or their end is in doubt.
+	 */
+	rebuildIndexes(indexIntervalBytes: number): ScanResult {
+		this.#index.truncate(0);
+		this.#timeIndex.truncate(0);
+		this.#maxTimestamp = -1;
+		this.#maxTimestampOffset = -1;
+		this.firstTimestamp = -1;
+		this.#sinceIndexEntry = 0;
+		this.dirty = true;
+		return this.scan(0, this.baseOffset, (batch, _header, position) =>
+			this.#note([batch], position, indexIntervalBytes),
+		);
+	}
+
+	/** Offset index entries that do not lead to the batch they name, and the like; for `verify`. */
+	*indexProblems(batches: ReadonlyMap<number, { lastOffset: number; maxTimestamp: number }>): Generator<DamageError> {
+		const maxTimestamps = new Map<number, number>();
+		for (const { lastOffset, maxTimestamp } of batches.values()) maxTimestamps.set(lastOffset, maxTimestamp);
+		let before = -1;
+		for (let i = 0; i < this.#index.count; i++) {
+			const entry = this.#index.at(i);
+			const lastOffset = this.baseOffset + entry.readUInt32BE(0);
+			const position = entry.readUInt32BE(4);
+			const at = i * INDEX_ENTRY_BYTES;
+			if (lastOffset <= before) yield new DamageError(this.#index.path, at, "offsets do not rise");
+			if (batches.get(position)?.lastOffset !== lastOffset)
+				yield new DamageError(this.#index.path, at, `no batch at ${position} ends with offset ${lastOffset}`);
+			before = lastOffset;
+		}
+		let timeBefore = -1;
+		for (let i = 0; i < this.#timeIndex.count; i++) {
+			const entry = this.#timeIndex.at(i);
+			const timestamp = readTimestamp(entry);
+			const offset = this.baseOffset + entry.readUInt32BE(8);
+			const at = i * TIME_ENTRY_BYTES;
+			if (timestamp <= timeBefore) yield new DamageError(this.#timeIndex.path, at, "timestamps do not rise");
+			if (maxTimestamps.get(offset) !== timestamp)
+				yield new DamageError(
+					this.#timeIndex.path,
+					at,
+					`no batch that ends with offset ${offset} has timestamp ${timestamp}`,
+				);
+			timeBefore = timestamp;
+		}
+		for (const { path, size, entry } of [
+			{ path: this.#index.path, size: this.#disk.fileSize(this.#index.path) ?? 0, entry: INDEX_ENTRY_BYTES },
+			{ path: this.#timeIndex.path, size: this.#disk.fileSize(this.#timeIndex.path) ?? 0, entry: TIME_ENTRY_BYTES },
+		])
+			if (size % entry !== 0) yield new DamageError(path, size - (size % entry), "ends within an entry");
+	}
+
+	/** Closes its files; they open again when needed. Waits for reads under way. */
+	release(): void {
+		if (this.#reads > 0) {
+			this.#closeWanted = true;
+			return;
+		}
+		this.#closeWanted = false;
+		this.#file?.close();
+		this.#file = undefined;
+		this.#index.close();
+		this.#timeIndex.close();
+	}
+
+	remove(): void {
+		this.release();
+		for (const path of [this.path, this.#index.path, this.#timeIndex.path]) this.#disk.remove(path);
+	}
+
+	#doneReading(): void {
+		this.#reads -= 1;
+		if (this.#reads === 0 && this.#closeWanted) this.release();
+	}
+
+	#open(): DiskFile {
+		this.#file ??= this.#disk.open(this.path, "create");
+		return this.#file;
+	}
+
+	#lastIndexedTimestamp(): number {
+		const count = this.#timeIndex.count;
+		return count === 0 ? -1 : readTimestamp(this.#timeIndex.at(count - 1));
+	}
+
+	#indexBytes(pairs: readonly number[]): Buffer {
+		const bytes = Buffer.alloc(pairs.length * 4);
+		for (let i = 0; i < pairs.length; i += 2) {
+			bytes.writeUInt32BE((pairs[i] as number) - this.baseOffset, i * 4);
+			bytes.writeUInt32BE(pairs[i + 1] as number, i * 4 + 4);
+		}
+		return bytes;
+	}
+
+	#timeBytes(timestamp: number, offset: number): Buffer {
+		const bytes = Buffer.alloc(TIME_ENTRY_BYTES);
+		writeUint53(bytes, timestamp, 0);
+		bytes.writeUInt32BE(offset - this.baseOffset, 8);
+		return bytes;
+	}
+}
+
+/** What is wrong with a whole batch, if anything. Offsets may skip (compaction), never go back. */
+export function batchProblem(batch: Buffer, header: BatchHeader, expectedOffset: number): string | undefined {
+	if (header.baseOffset < expectedOffset) return `offset ${header.baseOffset} where ${expectedOffset} was due`;
+	if (crc32c(batch, 21, header.sizeBytes) !== header.crc) return "the batch's CRC-32C is wrong";
+	return undefined;
+}
+
+function readTimestamp(entry: Buffer): number {
+	return readUint53(entry, 0);
+}

@@ -1,0 +1,318 @@
+/**
+ * `headwater verify`: reads every byte of a data directory that no gateway is using, and reports what
+ * is not as it must be. Changes nothing.
+ */
+
+import { type Disk, joinPath } from "../base/disk.ts";
+import { DamageError, StartError } from "../base/errors.ts";
+import { Catalog, type PartitionRow, type TopicRow } from "../catalog/catalog.ts";
+import { BatchError, validateBatch } from "../record/batch.ts";
+import type { FileStamp } from "./entry.ts";
+import {
+	findLaterEntry,
+	HEADER_BYTES,
+	JOURNAL_SUFFIX,
+	type JournalHeader,
+	positionAfter,
+	readEntry,
+	readHeaderCopies,
+} from "./journal-file.ts";
+import { baseOffsetOf, CATALOG_FILE, JOURNAL_FOLDER, PARTITION_METADATA, partitionFolder } from "./layout.ts";
+import { Segment } from "./segment.ts";
+
+export interface Finding {
+	/** `damage`: stored bytes are not what was written. `warning`: worth knowing, nothing is lost. */
+	readonly level: "damage" | "warning";
+	readonly file: string;
+	/** Bytes from the start of the file. */
+	readonly position: number;
+	readonly what: string;
+}
+
+/** Told as the work goes on; bytes. */
+export type VerifyProgress = (done: { readonly bytes: number; readonly totalBytes: number }) => void;
+
+export interface VerifySummary {
+	readonly topics: number;
+	readonly partitions: number;
+	readonly segments: number;
+	readonly batches: number;
+	readonly records: number;
+	readonly journalEntries: number;
+	readonly bytes: number;
+}
+
+/** Yields findings as they come up; returns what was looked at. Throws StartError where there is nothing to verify. */
+export function* verifyDataDirectory(
+	disk: Disk,
+	dataFolder: string,
+	progress: VerifyProgress = () => {},
+): Generator<Finding, VerifySummary> {
+	const catalogFile = joinPath(dataFolder, CATALOG_FILE);
+	if (!disk.exists(catalogFile))
+		throw new StartError(`there is no data directory at ${dataFolder}: name the one you mean with --data`);
+	const catalog = new Catalog({ file: catalogFile, readOnly: true });
+	try {
+		return yield* new Verification(disk, dataFolder, catalog, progress).run();
+	} finally {
+		catalog.close();
+	}
+}
+
+interface Counts {
+	topics: number;
+	partitions: number;
+	segments: number;
+	batches: number;
+	records: number;
+	journalEntries: number;
+	bytes: number;
+}
+
+class Verification {
+	readonly #disk: Disk;
+	readonly #dataFolder: string;
+	readonly #catalog: Catalog;
+	readonly #progress: VerifyProgress;
+	readonly #counts: Counts = {
+		topics: 0,
+		partitions: 0,
+		segments: 0,
+		batches: 0,
+		records: 0,
+		journalEntries: 0,
+		bytes: 0,
+	};
+	/** Where each partition's next record in the journal may at most begin. */
+	readonly #ends = new Map<number, { next: number; name: string }>();
+	#totalBytes = 0;
+
+	constructor(disk: Disk, dataFolder: string, catalog: Catalog, progress: VerifyProgress) {
+		this.#disk = disk;
+		this.#dataFolder = dataFolder;
+		this.#catalog = catalog;
+		this.#progress = progress;
+	}
+
+	*run(): Generator<Finding, VerifySummary> {
+		for (const problem of this.#catalog.integrityProblems())
+			yield { level: "damage", file: joinPath(this.#dataFolder, CATALOG_FILE), position: 0, what: problem };
+		const topics = this.#catalog.topics().map((topic) => ({ topic, partitions: this.#catalog.partitions(topic.id) }));
+		this.#totalBytes = this.#size(topics);
+		for (const { topic, partitions } of topics) {
+			this.#counts.topics += 1;
+			for (const partition of partitions) yield* this.#partition(topic, partition);
+		}
+		yield* this.#journal();
+		for (const loss of this.#catalog.losses())
+			yield {
+				level: "warning",
+				file: partitionFolder(this.#dataFolder, loss.topic, loss.partition),
+				position: 0,
+				what: `${loss.count} records from offset ${loss.firstOffset} were lost on ${new Date(loss.timeMs).toISOString()}: ${loss.reason}`,
+			};
+		return this.#counts;
+	}
+
+	#size(topics: readonly { topic: TopicRow; partitions: readonly PartitionRow[] }[]): number {
+		let bytes = 0;
+		const folders = topics.flatMap(({ topic, partitions }) =>
+			partitions.map(({ number }) => partitionFolder(this.#dataFolder, topic.name, number)),
+		);
+		for (const folder of [...folders, joinPath(this.#dataFolder, JOURNAL_FOLDER)])
+			for (const name of this.#disk.list(folder)) bytes += this.#disk.fileSize(joinPath(folder, name)) ?? 0;
+		return bytes;
+	}
+
+	#done(bytes: number): void {
+		this.#counts.bytes += bytes;
+		this.#progress({ bytes: this.#counts.bytes, totalBytes: this.#totalBytes });
+	}
+
+	*#partition(topic: TopicRow, row: PartitionRow): Generator<Finding> {
+		this.#counts.partitions += 1;
+		const folder = partitionFolder(this.#dataFolder, topic.name, row.number);
+		if (!this.#disk.exists(joinPath(folder, PARTITION_METADATA)))
+			yield { level: "warning", file: joinPath(folder, PARTITION_METADATA), position: 0, what: "the file is missing" };
+		const bases = this.#disk
+			.list(folder)
+			.map(baseOffsetOf)
+			.filter((base) => base !== undefined)
+			.sort((a, b) => a - b);
+		let next = Math.max(row.logStartOffset, bases[0] ?? row.logStartOffset);
+		if (bases.length > 0 && (bases[0] as number) > row.logStartOffset)
+			yield { level: "damage", file: folder, position: 0, what: `no segment has offset ${row.logStartOffset}` };
+		for (const base of bases) {
+			const segment = new Segment(this.#disk, folder, base);
+			if (base > next)
+				yield {
+					level: "damage",
+					file: segment.path,
+					position: 0,
+					what: `offsets ${next} to ${base - 1} are missing before this segment`,
+				};
+			next = yield* this.#segment(segment, row, Math.max(base, next));
+		}
+		if (next < row.checkpointOffset)
+			yield {
+				level: "damage",
+				file: folder,
+				position: 0,
+				what: `records end at offset ${next}, at the last checkpoint they ended at ${row.checkpointOffset}`,
+			};
+		this.#ends.set(row.id, { next: Math.max(next, row.checkpointOffset), name: `${topic.name}-${row.number}` });
+	}
+
+	/** Returns the offset after the segment's last record. */
+	*#segment(segment: Segment, row: PartitionRow, from: number): Generator<Finding, number> {
+		this.#counts.segments += 1;
+		const findings: Finding[] = [];
+		const batches = new Map<number, { lastOffset: number; maxTimestamp: number }>();
+		let next = from;
+		let position = 0;
+		for (;;) {
+			const scan = segment.scan(position, next, (batch, header, at) => {
+				batches.set(at, { lastOffset: header.lastOffset, maxTimestamp: header.maxTimestamp });
+				this.#counts.batches += 1;
+				this.#counts.records += header.count;
+				if (header.baseOffset > next && at > 0)
+					findings.push(damageAt(segment.path, at, `offsets ${next} to ${header.baseOffset - 1} are missing`));
+				next = header.lastOffset + 1;
+				const problem = recordsProblem(batch);
+				if (problem !== undefined) findings.push(damageAt(segment.path, at, problem));
+			});
+			yield* findings.splice(0);
+			if (scan.problem === undefined) break;
+			// Behind the checkpoint an unfinished batch is what a crash leaves; the journal has it.
+			if (scan.nextOffset >= row.checkpointOffset) {
+				yield { level: "warning", file: segment.path, position: scan.endPosition, what: `unfinished: ${scan.problem}` };
+				break;
+			}
+			const sound = segment.findSound(scan.endPosition + 1, scan.nextOffset);
+			const until = sound === undefined ? "the end" : `byte ${sound.position}`;
+			yield damageAt(segment.path, scan.endPosition, `${scan.problem}; damaged up to ${until}`);
+			if (sound === undefined) break;
+			position = sound.position;
+			next = sound.header.baseOffset;
+		}
+		if (next <= row.checkpointOffset) for (const problem of segment.indexProblems(batches)) yield damageOf(problem);
+		this.#done(segment.footprintBytes);
+		segment.release();
+		return next;
+	}
+
+	*#journal(): Generator<Finding> {
+		const folder = joinPath(this.#dataFolder, JOURNAL_FOLDER);
+		const checkpoint = this.#catalog.checkpointSequence();
+		const files: { path: string; header: JournalHeader }[] = [];
+		for (const name of this.#disk.list(folder).filter((name) => name.endsWith(JOURNAL_SUFFIX))) {
+			const path = joinPath(folder, name);
+			const file = this.#disk.open(path, "read");
+			try {
+				const [first, second] = readHeaderCopies(file);
+				const header = [first, second]
+					.filter((copy) => copy !== undefined)
+					.sort((a, b) => b.generation - a.generation)[0];
+				if (header !== undefined) files.push({ path, header });
+				if ((first === undefined) !== (second === undefined))
+					yield {
+						level: "warning",
+						file: path,
+						position: first === undefined ? 0 : HEADER_BYTES / 2,
+						what: "one of the two headers is damaged",
+					};
+			} catch (error) {
+				if (!(error instanceof DamageError)) throw error;
+				yield damageOf(error);
+			} finally {
+				file.close();
+			}
+		}
+		files.sort((a, b) => a.header.generation - b.header.generation);
+		let expected = checkpoint + 1;
+		for (const [i, { path, header }] of files.entries()) {
+			const nextFirst = files[i + 1]?.header.firstSequence;
+			if (nextFirst === undefined || nextFirst > expected) {
+				if (header.firstSequence > expected)
+					yield damageAt(path, 0, `entries ${expected} to ${header.firstSequence - 1} are missing before this file`);
+				expected = Math.max(
+					expected,
+					yield* this.#journalFile(path, header, header.firstSequence, nextFirst, checkpoint),
+				);
+			}
+			this.#done(this.#disk.fileSize(path) ?? 0);
+		}
+	}
+
+	/** Returns the sequence after the file's last entry. */
+	*#journalFile(
+		path: string,
+		stamp: FileStamp,
+		firstSequence: number,
+		nextFirst: number | undefined,
+		checkpoint: number,
+	): Generator<Finding, number> {
+		const file = this.#disk.open(path, "read");
+		try {
+			const sizeBytes = file.size();
+			let position = HEADER_BYTES;
+			let expected = firstSequence;
+			for (;;) {
+				let entry = readEntry(file, sizeBytes, stamp, position, expected);
+				const later =
+					"why" in entry || entry.bad.length > 0
+						? findLaterEntry(file, sizeBytes, stamp, position, expected)
+						: undefined;
+				const durable = later !== undefined || (nextFirst !== undefined && nextFirst > expected);
+				// Entries that a checkpoint has made superfluous may be damaged without harm.
+				const needed = expected > checkpoint;
+				if ("why" in entry) {
+					if (durable && needed) yield damageAt(path, position, `entry ${expected}: ${entry.why}`);
+					if (later === undefined) return expected;
+					entry = later;
+				} else if (entry.bad.length > 0) {
+					if (!durable) return expected;
+					if (needed)
+						for (const bad of entry.bad)
+							yield damageAt(path, position + bad.position, `a batch of entry ${expected} is damaged`);
+				}
+				if (entry.header.sequence > checkpoint) {
+					this.#counts.journalEntries += 1;
+					for (const append of entry.operations.appends) {
+						const end = this.#ends.get(append.partitionId);
+						if (end === undefined) continue;
+						if (append.baseOffset > end.next)
+							yield damageAt(
+								path,
+								entry.position,
+								`${end.name}: offsets ${end.next} to ${append.baseOffset - 1} are missing`,
+							);
+						end.next = Math.max(end.next, append.baseOffset + append.offsets);
+					}
+				}
+				expected = entry.header.sequence + 1;
+				position = positionAfter(entry);
+			}
+		} finally {
+			file.close();
+		}
+	}
+}
+
+function damageAt(file: string, position: number, what: string): Finding {
+	return { level: "damage", file, position, what };
+}
+
+function damageOf(error: DamageError): Finding {
+	return { level: "damage", file: error.file, position: error.position, what: error.message };
+}
+
+function recordsProblem(batch: Buffer): string | undefined {
+	try {
+		validateBatch(batch, 0);
+		return undefined;
+	} catch (error) {
+		if (error instanceof BatchError) return error.message;
+		throw error;
+	}
+}

@@ -1,0 +1,121 @@
+/** Wires a gateway together from its configuration: seams, broker, doors; and takes it apart again. */
+import { MqttDoor } from "../bridge/mqtt/server.ts";
+import { systemClock } from "./base/clock.ts";
+import { NodeDisk } from "./base/disk.ts";
+import type { Logger } from "./base/logger.ts";
+import { systemRandom } from "./base/random.ts";
+import { Broker } from "./broker/broker.ts";
+import { TOPIC_CONFIGS } from "./catalog/topic-config.ts";
+import { VERSION } from "./cli/version.ts";
+import type { Config } from "./config/keys.ts";
+import { formatAddress } from "./config/values.ts";
+import type { GatewayStatusParts } from "./native/door.ts";
+import { NativeDoor } from "./native/door.ts";
+
+export interface Listener {
+	/** `mqtt`, `native`. */
+	readonly door: string;
+	/** `127.0.0.1:1883`, with the port that was taken. */
+	readonly address: string;
+}
+
+export interface Gateway {
+	readonly broker: Broker;
+	readonly listeners: readonly Listener[];
+	/** Resolves when storage failed: nothing more is acknowledged, the process must end. */
+	readonly failed: Promise<Error>;
+	/** Finishes what is in flight, tells clients, writes a checkpoint. */
+	stop(): Promise<void>;
+}
+
+/** Rejects with StartError, or Node's own error where a door cannot listen. */
+export async function startGateway(config: Config, services: { readonly logger: Logger }): Promise<Gateway> {
+	const { logger } = services;
+	const startedMs = systemClock.monotonic();
+	const failure = Promise.withResolvers<Error>();
+	const broker = Broker.open(
+		{
+			dataFolder: config["data.directory"],
+			journal: { fileBytes: config["journal.file.bytes"], filesMax: config["journal.files.max"] },
+			lingerMs: config["commit.linger.ms"],
+			memoryBudgetBytes: config["memory.budget.bytes"],
+			retentionCheckMs: config["log.retention.check.interval.ms"],
+			defaultPartitions: config["num.partitions"],
+			topicDefaults: topicDefaults(config),
+			onFailure: failure.resolve,
+		},
+		{ disk: new NodeDisk(), clock: systemClock, random: systemRandom, logger },
+	);
+	if (broker.recovery.entries > 0) logger.info("recovered from the journal", { ...broker.recovery });
+	const listeners: Listener[] = [];
+	const mqtt = new MqttDoor(broker, mqttOptions(config));
+	const native = new NativeDoor(
+		broker,
+		{
+			...config["native.listen"],
+			maxFrameBytes: config["native.max.frame.bytes"],
+			maxConnections: config["native.max.connections"],
+		},
+		{ status },
+	);
+
+	function status(): GatewayStatusParts {
+		const memory = process.memoryUsage();
+		const { counters } = broker.log;
+		const { journal } = broker.log.services;
+		return {
+			version: VERSION,
+			uptimeMs: Math.round(systemClock.monotonic() - startedMs),
+			pid: process.pid,
+			dataDirectory: config["data.directory"],
+			listeners: [...listeners],
+			connections: { mqtt: mqtt.stats().connections, native: native.stats().connections },
+			memory: {
+				residentBytes: memory.rss,
+				heapBytes: memory.heapUsed,
+				inFlightBytes: broker.pressure.bytes,
+				budgetBytes: broker.pressure.budgetBytes,
+			},
+			journal: { entries: journal.entriesWritten, bytes: journal.bytesWritten, commits: counters.commits },
+			produced: { records: counters.records, bytes: counters.batchBytes },
+			losses: { records: broker.catalog.lostRecords() },
+		};
+	}
+
+	try {
+		listeners.push({ door: "mqtt", address: await mqtt.start() });
+		listeners.push({ door: "native", address: await native.start() });
+	} catch (error) {
+		await broker.stop();
+		throw error;
+	}
+	return {
+		broker,
+		listeners,
+		failed: failure.promise,
+		async stop() {
+			await Promise.all([mqtt.stop(), native.stop()]);
+			await broker.stop();
+		},
+	};
+}
+
+function mqttOptions(config: Config): ConstructorParameters<typeof MqttDoor>[1] {
+	return {
+		listen: formatAddress(config["mqtt.listen"]),
+		routes: config.routes,
+		maxPacketBytes: config["mqtt.max.packet.bytes"],
+		receiveMaximum: config["mqtt.receive.maximum"],
+		maxConnections: config["mqtt.max.connections"],
+		connectTimeoutMs: config["mqtt.connect.timeout.ms"],
+		maxKeepAliveSeconds: config["mqtt.max.keep.alive.seconds"],
+		maxSessionExpirySeconds: config["mqtt.max.session.expiry.seconds"],
+		maxInflight: config["mqtt.max.inflight"],
+		maxSubscriptionsPerSession: config["mqtt.max.subscriptions.per.session"],
+	};
+}
+
+/** The broker's keys that topics take their defaults from, as text. */
+export function topicDefaults(config: Config): Record<string, string> {
+	return Object.fromEntries(TOPIC_CONFIGS.map(({ brokerKey }) => [brokerKey, String(config[brokerKey])]));
+}

@@ -1,0 +1,49 @@
+/** From what a client names (earliest, latest, an offset, a time) to offsets, for subscribe and offsets. */
+import { BrokerError } from "../base/errors.ts";
+import type { Topic } from "../broker/topics.ts";
+import type { Partition } from "../log/partition.ts";
+import { POSITION } from "./codec/protocol.ts";
+
+export type Position = readonly [
+	kind: number,
+	value?: number | readonly (readonly [partition: number, offset: number])[],
+];
+
+export function partitionOf(topic: Topic, number: number): Partition {
+	const partition = topic.partitions[number];
+	if (partition !== undefined) return partition;
+	throw new BrokerError(
+		"UNKNOWN_TOPIC_OR_PARTITION",
+		`topic ${topic.name} has partitions 0 to ${topic.partitions.length - 1}, not ${number}`,
+	);
+}
+
+/** Each partition's offset; at once but for a time. Latest is the durable end at the moment of the call. */
+export function resolve(partitions: readonly Partition[], position: Position): number[] | Promise<number[]> {
+	const [kind, value] = position;
+	if (kind === POSITION.EARLIEST) return partitions.map((partition) => partition.logStartOffset);
+	if (kind === POSITION.LATEST) return partitions.map((partition) => partition.highWatermark);
+	if (kind === POSITION.OFFSET) {
+		const offset = value as number;
+		return partitions.map((partition) => Math.min(Math.max(offset, partition.logStartOffset), partition.highWatermark));
+	}
+	if (kind === POSITION.TIMESTAMP) {
+		return Promise.all(
+			partitions.map(async (partition) => {
+				const found = await partition.offsetForTimestamp(value as number);
+				return Math.min(found?.offset ?? partition.highWatermark, partition.highWatermark);
+			}),
+		);
+	}
+	const given = new Map(value as readonly (readonly [number, number])[]);
+	return partitions.map((partition) => checkOffset(partition, given.get(partition.number) ?? partition.logStartOffset));
+}
+
+function checkOffset(partition: Partition, offset: number): number {
+	if (offset >= partition.logStartOffset && offset <= partition.highWatermark) return offset;
+	const what =
+		offset < partition.logStartOffset
+			? `offsets ${offset} to ${partition.logStartOffset - 1} of ${partition.topic}-${partition.number} are no longer stored`
+			: `${partition.topic}-${partition.number} ends at offset ${partition.highWatermark}, before ${offset}`;
+	throw new BrokerError("OFFSET_OUT_OF_RANGE", what);
+}

@@ -1,0 +1,163 @@
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { configJsonSchema } from "../../../src/config/json-schema.ts";
+import { definitionOf, KEY_NAMES, type KeyName } from "../../../src/config/keys.ts";
+import { type LoadedConfig, loadConfig } from "../../../src/config/load.ts";
+import { configReference } from "../../../src/config/reference.ts";
+import { showConfig, showConfigObjects } from "../../../src/config/show.ts";
+import { formatValue } from "../../../src/config/values.ts";
+import { readYaml } from "../../../src/config/yaml-file.ts";
+
+const text = fc.string({ unit: "grapheme", minLength: 1, maxLength: 20 });
+
+/** Any value that a key may have, as --set takes it. */
+function anyValue(key: KeyName): fc.Arbitrary<string> {
+	const definition = definitionOf(key);
+	switch (definition.kind) {
+		case "integer": {
+			const number = fc.integer({ min: definition.minimum, max: definition.maximum });
+			return (definition.minusOne === undefined ? number : fc.oneof(number, fc.constant(-1))).map(String);
+		}
+		case "address":
+			return fc
+				.tuple(
+					fc.oneof(
+						fc.ipV4(),
+						fc.domain(),
+						fc.ipV6().map((ip) => `[${ip}]`),
+					),
+					fc.integer({ min: 0, max: 65_535 }),
+				)
+				.map(([host, port]) => `${host}:${port}`);
+		case "text":
+			return text;
+		case "choice":
+			return fc.constantFrom(...definition.choices);
+		case "routes":
+			return fc
+				.array(
+					fc.record(
+						{ filter: text, topic: text, key: text, headers: fc.dictionary(text, text) },
+						{ requiredKeys: ["filter", "topic"] },
+					),
+					{ maxLength: 3 },
+				)
+				.map((routes) => JSON.stringify(routes));
+	}
+}
+
+const anySettings = fc
+	.subarray(KEY_NAMES)
+	.chain((keys) => fc.tuple(...keys.map((key) => anyValue(key).map((value) => `${key}=${value}`))));
+
+function loadIfSound(set: readonly string[]): LoadedConfig | undefined {
+	try {
+		return loadConfig({ set });
+	} catch {
+		return undefined; // contradictions among values that are right each for itself
+	}
+}
+
+describe("config show", () => {
+	it("prints YAML that loads to the same configuration, whatever was set", () => {
+		let checked = 0;
+		fc.assert(
+			fc.property(anySettings, (set) => {
+				const shown = loadIfSound(set);
+				if (shown === undefined) return;
+				checked++;
+				const again = loadConfig({ file: { name: "shown", content: readYaml(showConfig(shown)) } });
+				expect(again.config).toEqual(shown.config);
+			}),
+			{ numRuns: 300 },
+		);
+		expect(checked).toBeGreaterThan(10);
+	});
+
+	it("prints every single value so that it loads again", () => {
+		for (const key of KEY_NAMES) {
+			fc.assert(
+				fc.property(anyValue(key), (value) => {
+					const shown = loadIfSound([`${key}=${value}`]);
+					if (shown === undefined) return;
+					const again = loadConfig({ file: { name: "shown", content: readYaml(showConfig(shown)) } });
+					expect(again.config[key]).toEqual(shown.config[key]);
+				}),
+				{ numRuns: 25 },
+			);
+		}
+	});
+
+	it("says where each value came from", () => {
+		const shown = showConfig(loadConfig({ set: ["num.partitions=9"], environment: { HEADWATER_LOG_LEVEL: "debug" } }));
+		expect(shown).toContain("num.partitions: 9  # --set num.partitions=9\n");
+		expect(shown).toContain("log.level: debug  # environment HEADWATER_LOG_LEVEL\n");
+		expect(shown).toContain("commit.linger.ms: 0  # default\n");
+	});
+
+	it("gives programs one object for each key with the plain value", () => {
+		const objects = showConfigObjects(loadConfig({ set: ["log.retention.ms=7d", "mqtt.listen=[::1]:0"] }));
+		expect(objects.map(({ key }) => key)).toEqual(KEY_NAMES);
+		expect(objects).toContainEqual({
+			key: "log.retention.ms",
+			value: 604_800_000,
+			isDefault: false,
+			source: "--set log.retention.ms=7d",
+		});
+		expect(objects).toContainEqual({
+			key: "mqtt.listen",
+			value: "[::1]:0",
+			isDefault: false,
+			source: "--set mqtt.listen=[::1]:0",
+		});
+		expect(objects).toContainEqual({ key: "journal.files.max", value: 4, isDefault: true, source: "default" });
+	});
+});
+
+describe("the reference", () => {
+	it("is what docs/configuration.md holds (npm run docs writes it anew)", () => {
+		expect(readFileSync(new URL("../../../docs/configuration.md", import.meta.url), "utf8")).toBe(configReference());
+	});
+
+	it("names every key, its default and its variable", () => {
+		const reference = configReference();
+		for (const key of KEY_NAMES) {
+			expect(reference).toContain(`### \`${key}\`\n`);
+			const definition = definitionOf(key);
+			expect(reference).toContain(definition.documentation);
+			if (definition.kind !== "routes")
+				expect(reference).toContain(`- Default: \`${formatValue(definition, definition.fallback)}\``);
+		}
+	});
+});
+
+describe("the JSON Schema", () => {
+	type Schema = {
+		properties?: Record<string, Schema>;
+		$ref?: string;
+		$defs?: Record<string, unknown>;
+		additionalProperties?: boolean;
+	};
+	const schema = configJsonSchema() as Schema;
+
+	it("has every key dotted and nested, and nothing else", () => {
+		for (const key of KEY_NAMES) {
+			expect(schema.properties?.[key]?.$ref).toBe(`#/$defs/${key}`);
+			let at: Schema | undefined = schema;
+			for (const part of key.split(".")) at = at?.properties?.[part];
+			expect(at?.$ref).toBe(`#/$defs/${key}`);
+		}
+		expect(schema.additionalProperties).toBe(false);
+		expect(Object.keys(schema.$defs ?? {})).toEqual(KEY_NAMES);
+	});
+
+	it("gives limits, defaults and choices", () => {
+		expect(schema.$defs?.["journal.files.max"]).toMatchObject({
+			default: 4,
+			anyOf: [{ type: "integer", minimum: 2, maximum: 64 }, {}],
+		});
+		expect(schema.$defs?.["log.level"]).toMatchObject({ default: "info", enum: ["debug", "info", "warn", "error"] });
+		expect(schema.$defs?.["mqtt.listen"]).toMatchObject({ default: "127.0.0.1:1883", type: "string" });
+	});
+});
