@@ -74,6 +74,7 @@ const SESSION_EXPIRY_SECONDS = 3600;
 const LATE_MS = 100;
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 1000;
+const SOON_MS = 500;
 const PERMILLE_CUTS: Readonly<Record<CutKind, number>> = { reset: 300, close: 300, torn: 200, abandoned: 200 };
 
 export class Device {
@@ -127,12 +128,17 @@ export class Device {
 		this.#connectIn(delayMs);
 	}
 
-	/** No more cuts and no events due after `elapsedMs`; resolves when all before are sent and acknowledged. */
+	/** No more cuts, links that are broken come back soon, and no events due after `elapsedMs`; resolves when all before are sent and acknowledged. */
 	drain(elapsedMs: number): Promise<void> {
 		this.#mayCut = false;
 		clearTimeout(this.#cutTimer);
 		this.#limit = Math.max(this.#next, Math.min(this.#limit, this.#parts.schedule.dueBy(elapsedMs)));
+		if (this.#connectTimer) {
+			clearTimeout(this.#connectTimer);
+			this.#connectIn(SOON_MS * Math.random());
+		}
 		this.#pump();
+		this.#checkDrained();
 		return this.#drained;
 	}
 
@@ -158,7 +164,10 @@ export class Device {
 	}
 
 	#connectIn(delayMs: number): void {
-		this.#connectTimer = setTimeout(() => this.#connect(), delayMs);
+		this.#connectTimer = setTimeout(() => {
+			this.#connectTimer = undefined;
+			this.#connect();
+		}, delayMs);
 	}
 
 	#connectFields(clean: boolean) {

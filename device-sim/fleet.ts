@@ -277,6 +277,9 @@ class FleetRun {
 		const { qos, seed } = this.#options;
 		const { counters, latency, lateLatency } = this.#state;
 		const reasons = [...log.reasons];
+		if (log.acked > 0 && log.stored === 0) {
+			reasons.push("none of the run's events is in the topic that was read: do the gateway's routes put them there?");
+		}
 		if (this.#endedByItself) reasons.push(this.#endedByItself);
 		if (counters.protocolErrors > 0) reasons.push(`the gateway broke the protocol ${counters.protocolErrors} times`);
 		if (log.refused > 0) reasons.push(`the gateway refused ${log.refused} events`);

@@ -79,7 +79,7 @@ export class GatewayProcess {
 		const until = performance.now() + timeoutMs;
 		const child = this.#child;
 		for (const port of [this.mqttPort, this.nativePort]) {
-			while (!(await accepts(port))) {
+			while (!(await accepts(HOST, port))) {
 				if (this.#child !== child || !child)
 					throw new GatewayError(`the gateway ended while it started:\n${this.#output}`);
 				if (performance.now() > until) {
@@ -161,7 +161,7 @@ export class GatewayProcess {
 		this.#expectExit = true;
 		if (pid === undefined) return;
 		try {
-			process.kill(-pid, signal);
+			process.kill(pid, signal);
 		} catch (error) {
 			if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
 		}
@@ -210,9 +210,10 @@ async function freePorts(): Promise<[number, number]> {
 	return [ports[0]!, ports[1]!];
 }
 
-function accepts(port: number): Promise<boolean> {
+/** Whether something takes TCP connections there. */
+export function accepts(host: string, port: number): Promise<boolean> {
 	return new Promise((resolve) => {
-		const socket = connect(port, HOST);
+		const socket = connect(port, host);
 		socket.once("connect", () => {
 			socket.destroy();
 			resolve(true);

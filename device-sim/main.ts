@@ -6,7 +6,7 @@ import { systemRandom } from "../src/base/random.ts";
 import { HeadwaterError } from "../src/native/client/client.ts";
 import { type FleetOptions, runFleet } from "./fleet.ts";
 import { count, type Paint, paint, time } from "./format.ts";
-import { GatewayError, GatewayProcess, killGateways } from "./gateway-process.ts";
+import { accepts, GatewayError, GatewayProcess, killGateways } from "./gateway-process.ts";
 import { type Address, parseOptions, type SimOptions } from "./options.ts";
 import { NativeReadBack } from "./read-back.ts";
 import { Screen } from "./screen.ts";
@@ -15,6 +15,7 @@ import { verdictTable } from "./verdict-table.ts";
 
 const COULD_NOT_RUN = 2;
 const INTERRUPTED = 130;
+const HOW_TO_START = "`npm start` starts a gateway, and --crash-every or --data one of the simulator's own.";
 
 async function main(args: readonly string[]): Promise<number> {
 	const options = parseOptions(args);
@@ -58,6 +59,9 @@ async function simulate(options: SimOptions, signal: AbortSignal): Promise<numbe
 async function run(options: SimOptions, gateway: GatewayProcess | undefined, signal: AbortSignal): Promise<Verdict> {
 	const mqtt: Address = gateway ? { host: gateway.host, port: gateway.mqttPort } : options.connect;
 	const native: Address = gateway ? { host: gateway.host, port: gateway.nativePort } : options.native;
+	if (!(await accepts(mqtt.host, mqtt.port))) {
+		throw new GatewayError(`no MQTT broker takes connections at --connect ${mqtt.host}:${mqtt.port}; ${HOW_TO_START}`);
+	}
 	const seed = options.seed ?? String(systemRandom.u32());
 	const fleet: FleetOptions = {
 		devices: options.devices,
@@ -122,10 +126,7 @@ function explain(error: unknown, options: SimOptions): string {
 	if (error instanceof GatewayError) return error.message;
 	const { host, port } = options.native;
 	if (error instanceof HeadwaterError) {
-		return (
-			`${error.message} (${error.code})\nThe events are read back over the native door, --native ${host}:${port}. ` +
-			"Is a gateway running there? `npm start` starts one; with --crash-every the simulator starts its own."
-		);
+		return `${error.message} (${error.code})\nEvents are read back over the native door, --native ${host}:${port}; ${HOW_TO_START}`;
 	}
 	return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

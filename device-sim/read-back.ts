@@ -30,7 +30,7 @@ export class NativeReadBack implements ReadBack {
 			return Object.fromEntries(ends.map(({ partition, offset }) => [partition, offset]));
 		} catch (error) {
 			// The first event makes the topic.
-			if (error instanceof HeadwaterError && error.code === "UNKNOWN_TOPIC_OR_PARTITION") return {};
+			if (isUnknownTopic(error)) return {};
 			throw error;
 		}
 	}
@@ -38,6 +38,15 @@ export class NativeReadBack implements ReadBack {
 	async *read(position: Position): AsyncGenerator<StoredRecord> {
 		await using client = await connect({ host: this.#host, port: this.#port });
 		const from = Object.keys(position).length === 0 ? "earliest" : position;
-		yield* client.subscribe(this.#topic, { from, until: "end", credits: 8192 });
+		try {
+			yield* client.subscribe(this.#topic, { from, until: "end", credits: 8192 });
+		} catch (error) {
+			// Never made: nothing is stored.
+			if (!isUnknownTopic(error)) throw error;
+		}
 	}
+}
+
+function isUnknownTopic(error: unknown): boolean {
+	return error instanceof HeadwaterError && error.code === "UNKNOWN_TOPIC_OR_PARTITION";
 }

@@ -7,7 +7,7 @@ import { addUp, type Counts, type Verdict } from "./verdict.ts";
 const FEW_DEVICES = 12;
 const MAX_FAULTY = 10;
 const MAX_EXAMPLES = 8;
-const HEAD = ["", "devices", "sent", "acked", "stored", "lost", "duplicated", "explained", "out of order", "misplaced"];
+const HEAD = ["", "sent", "acked", "stored", "lost", "duplicated", "explained", "out of order", "misplaced"];
 
 export function verdictTable(verdict: Verdict, paint: Paint): string {
 	const lines = [...table(verdict, paint), "", ...latencies(verdict), "", ...facts(verdict)];
@@ -29,33 +29,32 @@ export function verdictLine(verdict: Verdict, paint: Paint): string {
 }
 
 function table(verdict: Verdict, paint: Paint): string[] {
+	const { devices } = verdict;
+	const few = devices.length <= FEW_DEVICES;
+	const faulty = devices.filter((device) => device.faulty);
 	const rows: string[][] = [HEAD];
-	const groups = [...new Set(verdict.devices.map((device) => device.group))];
-	if (verdict.devices.length <= FEW_DEVICES) {
-		for (const device of verdict.devices) rows.push(row(device.device, 1, device));
+	if (few) {
+		for (const device of devices) rows.push(row(device.device, device));
 	} else {
-		for (const group of groups) {
-			const devices = verdict.devices.filter((device) => device.group === group);
-			rows.push(row(group, devices.length, addUp(devices)));
+		for (const group of new Set(devices.map((device) => device.group))) {
+			const members = devices.filter((device) => device.group === group);
+			rows.push(row(`${count(members.length)} ${group}`, addUp(members)));
 		}
+		for (const device of faulty.slice(0, MAX_FAULTY)) rows.push(row(`  ${device.device}`, device));
 	}
-	const faulty = verdict.devices.filter((device) => device.faulty);
-	if (verdict.devices.length > FEW_DEVICES) {
-		for (const device of faulty.slice(0, MAX_FAULTY)) rows.push(row(`  ${device.device}`, 1, device));
-	}
-	rows.push(row("all", verdict.devices.length, verdict));
-	const [head, ...body] = columns(rows);
+	rows.push(row("all", verdict));
+	// The last column only where it says something: the table then fits 80 characters.
+	const width = verdict.misplaced > 0 ? HEAD.length : HEAD.length - 1;
+	const [head, ...body] = columns(rows.map((cells) => cells.slice(0, width)));
 	const all = body.pop()!;
 	const lines = [paint.bold(head!), ...body, paint.bold(all)];
-	if (verdict.devices.length > FEW_DEVICES && faulty.length > MAX_FAULTY) {
-		lines.push(`(${faulty.length - MAX_FAULTY} more devices with faults)`);
-	}
+	if (!few && faulty.length > MAX_FAULTY) lines.push(`(${faulty.length - MAX_FAULTY} more devices with faults)`);
 	return lines;
 }
 
-function row(name: string, devices: number, counts: Counts): string[] {
+function row(name: string, counts: Counts): string[] {
 	const { sent, acked, stored, lost, duplicated, explained, outOfOrder, misplaced } = counts;
-	return [name, ...[devices, sent, acked, stored, lost, duplicated, explained, outOfOrder, misplaced].map(count)];
+	return [name, ...[sent, acked, stored, lost, duplicated, explained, outOfOrder, misplaced].map(count)];
 }
 
 function latencies(verdict: Verdict): string[] {

@@ -76,7 +76,7 @@ export async function startGateway(config: Config, services: { readonly logger: 
 				inFlightBytes: broker.pressure.bytes,
 				budgetBytes: broker.pressure.budgetBytes,
 			},
-			journal: { entries: journal.entriesWritten, bytes: journal.bytesWritten, commits: counters.commits },
+			journal: { entries: journal.entriesWritten, bytes: journal.totalBytes, writtenBytes: journal.bytesWritten, commits: counters.commits },
 			produced: { records: counters.records, bytes: counters.batchBytes },
 			losses: { records: broker.catalog.lostRecords() },
 		};
@@ -112,6 +112,7 @@ function mqttOptions(config: Config): ConstructorParameters<typeof MqttDoor>[1] 
 		maxSessionExpirySeconds: config["mqtt.max.session.expiry.seconds"],
 		maxInflight: config["mqtt.max.inflight"],
 		maxSubscriptionsPerSession: config["mqtt.max.subscriptions.per.session"],
+		outputBudgetBytes: config["memory.budget.bytes"] / 4,
 	};
 }
 

@@ -3,11 +3,12 @@
  * was published to last: no object, string or copy is made for it. Its acknowledgement leaves when its commit is
  * durable, with all others of that commit in one write. Whatever goes wrong here ends this connection and no other.
  */
+import { BrokerError } from "../../src/base/errors.ts";
 import { type AckType, AckView } from "./codec/ack-view.ts";
 import { decodePacket } from "./codec/decode.ts";
 import { encodePacket, encodeWithin } from "./codec/encode.ts";
 import { packetLength } from "./codec/framing.ts";
-import { connackReturnCode, MqttError, type Packet, type Version, type Will } from "./codec/packets.ts";
+import { connackReturnCode, MqttError, type Packet, PacketType, type Version, type Will } from "./codec/packets.ts";
 import { PublishView } from "./codec/publish-view.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import type { Destination } from "./destinations.ts";
@@ -16,10 +17,10 @@ import { handleAcknowledgement } from "./handle-acknowledgement.ts";
 import { handleConnect } from "./handle-connect.ts";
 import { handlePublish, publishWill } from "./handle-publish.ts";
 import { handleSubscribe, handleUnsubscribe } from "./handle-subscribe.ts";
-import type { Session } from "./session.ts";
 import type { Recipient } from "./outbox.ts";
 import { Output } from "./output.ts";
 import { PartialPacket } from "./partial-packet.ts";
+import type { Session } from "./session.ts";
 import { OUTPUT_HIGH_BYTES, type Transport, type TransportHandler } from "./transport.ts";
 
 const PUBACK = 0x40;
@@ -98,6 +99,8 @@ export class Connection implements TransportHandler, Recipient {
 			this.#packet(whole, 0, whole.length, nowMs);
 		}
 		while (at < end && !this.ended) {
+			// Decided by its first byte, whatever length it promises [MQTT-3.1.0-1].
+			if (this.session === undefined && chunk[at]! >> 4 !== PacketType.connect) throw notConnect();
 			const length = packetLength(chunk, at, end, maxPacketBytes);
 			if (length === 0) {
 				this.#partial = new PartialPacket(this.engine.broker.pressure, this.engine.tick);
@@ -158,10 +161,6 @@ export class Connection implements TransportHandler, Recipient {
 	}
 
 	#first(bytes: Buffer, start: number, end: number): void {
-		if (bytes[start]! >> 4 !== 1) {
-			// [MQTT-3.1.0-1]; nothing can be answered to a client whose version is not known.
-			throw new MqttError(ReasonCode.ProtocolError, "[MQTT-3.1.0-1]", "the first packet is not CONNECT");
-		}
 		const packet = decodePacket(bytes, start, end, 4, "client");
 		if (packet.type === "connect") handleConnect(this, packet);
 	}
@@ -169,11 +168,14 @@ export class Connection implements TransportHandler, Recipient {
 	#other(session: Session, packet: Packet): void {
 		switch (packet.type) {
 			case "subscribe":
-				return handleSubscribe(this, session, packet);
+				handleSubscribe(this, session, packet);
+				return;
 			case "unsubscribe":
-				return handleUnsubscribe(this, session, packet);
+				handleUnsubscribe(this, session, packet);
+				return;
 			case "pingreq":
-				return this.send({ type: "pingresp" });
+				this.send({ type: "pingresp" });
+				return;
 			case "disconnect": {
 				const expiry = packet.properties.sessionExpiryInterval;
 				if (expiry !== undefined) {
@@ -194,7 +196,11 @@ export class Connection implements TransportHandler, Recipient {
 			case "connect":
 				throw new MqttError(ReasonCode.ProtocolError, "[MQTT-3.1.0-2]", "a second CONNECT");
 			default:
-				throw new MqttError(ReasonCode.ProtocolError, "5.0 section 4.12", `${packet.type.toUpperCase()} was not asked for`);
+				throw new MqttError(
+					ReasonCode.ProtocolError,
+					"5.0 section 4.12",
+					`${packet.type.toUpperCase()} was not asked for`,
+				);
 		}
 	}
 
@@ -228,6 +234,8 @@ export class Connection implements TransportHandler, Recipient {
 		if (this.ended) return;
 		this.output.flush();
 		this.output.rest();
+		// What stopped a subscriber may have been this turn's packets, and the socket took them all: no drain will follow.
+		this.#catchUp();
 	}
 
 	/** The log: a commit that this connection waits for is durable. */
@@ -286,6 +294,14 @@ export class Connection implements TransportHandler, Recipient {
 	/** Once a second. */
 	swept(tick: number): void {
 		if (this.ended) return;
+		try {
+			this.#sweep(tick);
+		} catch (error) {
+			this.fail(error);
+		}
+	}
+
+	#sweep(tick: number): void {
 		const silent = tick - this.heardTick;
 		if (this.session === undefined) {
 			if (silent * 1000 > this.engine.options.connectTimeoutMs || this.#partialFor(tick)) {
@@ -315,7 +331,9 @@ export class Connection implements TransportHandler, Recipient {
 
 	/** A CONNECT that comes byte by byte does not hold its place for longer than one that does not come. */
 	#partialFor(tick: number): boolean {
-		return this.#partial !== undefined && (tick - this.#partial.sinceTick) * 1000 > this.engine.options.connectTimeoutMs;
+		return (
+			this.#partial !== undefined && (tick - this.#partial.sinceTick) * 1000 > this.engine.options.connectTimeoutMs
+		);
 	}
 
 	/** What was thrown while a packet was handled. */
@@ -332,8 +350,13 @@ export class Connection implements TransportHandler, Recipient {
 				error: error.message,
 			});
 			if (this.session !== undefined) this.end(error.reasonCode, `${error.message} ${error.clause}`);
-			else if (error.version !== undefined) this.refuse(error.version, error.reasonCode, `${error.message} ${error.clause}`);
+			else if (error.version !== undefined)
+				this.refuse(error.version, error.reasonCode, `${error.message} ${error.clause}`);
 			else this.#drop();
+			return;
+		}
+		if (error instanceof BrokerError) {
+			this.end(ReasonCode.QuotaExceeded, error.message); // storage takes nothing now, not even a session's change
 			return;
 		}
 		engine.broker.logger.error("an MQTT connection failed", {
@@ -351,7 +374,9 @@ export class Connection implements TransportHandler, Recipient {
 		if (version === 5 || connackReturnCode(reasonCode) !== undefined) {
 			const properties = version === 5 ? { reasonString: why } : {};
 			const packet = { type: "connack", sessionPresent: false, reasonCode, properties } as const;
-			this.transport.write(encodeWithin(packet, version, this.maxPacketBytes) ?? encodePacket({ ...packet, properties: {} }, version));
+			this.transport.write(
+				encodeWithin(packet, version, this.maxPacketBytes) ?? encodePacket({ ...packet, properties: {} }, version),
+			);
 		}
 		this.#drop();
 	}
@@ -372,6 +397,8 @@ export class Connection implements TransportHandler, Recipient {
 
 	#drop(): void {
 		this.#leave();
+		// What still comes is thrown away; unread, it would hide that the peer closes too.
+		if (this.#paused !== 0) this.transport.resume();
 		// A peer that does not read would never see the end of what is queued.
 		if (this.transport.unsentBytes >= OUTPUT_HIGH_BYTES) this.transport.destroy();
 		else this.transport.end();
@@ -397,6 +424,11 @@ export class Connection implements TransportHandler, Recipient {
 		engine.leave(session);
 		this.session = undefined;
 	}
+}
+
+/** Nothing can be answered to a client whose version is not known. */
+function notConnect(): MqttError {
+	return new MqttError(ReasonCode.ProtocolError, "[MQTT-3.1.0-1]", "the first packet is not CONNECT");
 }
 
 function sameBytes(expected: Buffer, bytes: Buffer, start: number, end: number): boolean {

@@ -3,15 +3,16 @@
  * once, out of memory, matches its events and hands them to the live subscribers; one that cannot take an event
  * now falls behind there and catches up on its own (catch-up.ts). Without subscriptions nothing is watched.
  */
+
+import { BrokerError } from "../../src/base/errors.ts";
 import type { Broker } from "../../src/broker/broker.ts";
 import type { Partition } from "../../src/log/partition.ts";
-import { BrokerError } from "../../src/base/errors.ts";
+import type { Outbox } from "./outbox.ts";
 import type { Routes } from "./routes.ts";
 import type { Cursors, Session } from "./session.ts";
 import type { DoorStats } from "./stats.ts";
 import { EventReader, type StoredEvent } from "./stored-event.ts";
 import { type Interest, joined, type Subscription, SubscriptionTrie } from "./subscriptions.ts";
-import type { Outbox } from "./outbox.ts";
 import { filterMatches, filtersOverlap } from "./topic-filter.ts";
 
 const READ_BYTES = 256 * 1024;

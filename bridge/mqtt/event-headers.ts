@@ -3,8 +3,9 @@
  * their order and repeats. All values are text but correlation data, so that a Kafka consumer reads them as they are.
  * docs/mqtt.md lists them for users.
  */
-import type { Properties } from "./codec/packets.ts";
+
 import type { RecordHeader } from "../../src/record/batch.ts";
+import type { Properties } from "./codec/packets.ts";
 
 /** The exact topic name. Every event that came in over MQTT has it, as its first header. */
 export const TOPIC_HEADER = "mqtt.topic";

@@ -15,24 +15,31 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 	connection.maxPacketBytes = properties.maximumPacketSize ?? Number.MAX_SAFE_INTEGER;
 	const refuse = (reasonCode: number, why: string) => connection.refuse(version, reasonCode, why);
 	if (engine.full) {
-		return refuse(ReasonCode.QuotaExceeded, `all of mqtt.max.connections=${options.maxConnections} are taken`);
+		refuse(ReasonCode.QuotaExceeded, `all of mqtt.max.connections=${options.maxConnections} are taken`);
+		return;
 	}
 	if (properties.authenticationMethod !== undefined) {
-		return refuse(ReasonCode.BadAuthenticationMethod, "no enhanced authentication is offered"); // [MQTT-4.12.0-1]
+		refuse(ReasonCode.BadAuthenticationMethod, "no enhanced authentication is offered"); // [MQTT-4.12.0-1]
+		return;
 	}
 	if (will !== undefined) {
 		if (version === 5 && will.retain) {
-			return refuse(ReasonCode.RetainNotSupported, "retained messages are not available"); // [MQTT-3.2.2-13]
+			refuse(ReasonCode.RetainNotSupported, "retained messages are not available"); // [MQTT-3.2.2-13]
+			return;
 		}
 		if (engine.routes.route(will.topic) === undefined) {
-			return refuse(ReasonCode.TopicNameInvalid, "no route takes the will's topic");
+			refuse(ReasonCode.TopicNameInvalid, "no route takes the will's topic");
+			return;
 		}
 	}
 	const assigned = packet.clientId === "";
 	if (assigned && (version === 3 || (version === 4 && !packet.cleanStart))) {
-		return refuse(ReasonCode.ClientIdentifierNotValid, "a session that is kept needs a client identifier"); // [MQTT-3.1.3-8] of 3.1.1
+		refuse(ReasonCode.ClientIdentifierNotValid, "a session that is kept needs a client identifier"); // [MQTT-3.1.3-8] of 3.1.1
+		return;
 	}
-	const clientId = assigned ? `headwater-${(options.random ?? systemRandom).bytes(9).toString("base64url")}` : packet.clientId;
+	const clientId = assigned
+		? `headwater-${(options.random ?? systemRandom).bytes(9).toString("base64url")}`
+		: packet.clientId;
 
 	// The same client elsewhere goes, and leaves its session as it is now [MQTT-3.1.4-3].
 	const former = engine.clients.get(clientId);

@@ -40,7 +40,12 @@ export function handleUnsubscribe(connection: Connection, session: Session, pack
 		connection.engine.deliveries.unsubscribe(subscription);
 		return ReasonCode.Success;
 	});
-	subscriptionsChanged(connection, session, { type: "unsuback", packetId: packet.packetId, reasonCodes, properties: {} });
+	subscriptionsChanged(connection, session, {
+		type: "unsuback",
+		packetId: packet.packetId,
+		reasonCodes,
+		properties: {},
+	});
 }
 
 function subscriptionsChanged(connection: Connection, session: Session, answer: Packet): void {

@@ -7,9 +7,9 @@ import type { Qos, Version } from "./codec/packets.ts";
 import type { Output } from "./output.ts";
 import { type PublishOptions, writePublish } from "./publish-writer.ts";
 import type { Session } from "./session.ts";
+import type { DoorStats } from "./stats.ts";
 import type { StoredEvent } from "./stored-event.ts";
 import type { Interest } from "./subscriptions.ts";
-import type { DoorStats } from "./stats.ts";
 
 /** What an outbox needs to know of its connection. */
 export interface Recipient {
@@ -97,7 +97,7 @@ export class Outbox implements PublishOptions {
 			wanted = interest.withoutLocal();
 			if (wanted === undefined) return true;
 		}
-		const qos = event.qos < wanted.qos ? event.qos : wanted.qos;
+		const qos = Math.min(event.qos, wanted.qos) as Qos;
 		if (this.link.output.blocked || (qos > 0 && !this.windowOpen)) return false;
 		this.qos = qos;
 		this.retain = event.retain && wanted.retainAsPublished;
@@ -211,7 +211,10 @@ export class Outbox implements PublishOptions {
 		}
 		this.#repeats ??= new Map();
 		let ofPartition = this.#repeats.get(delivery.partition);
-		if (ofPartition === undefined) this.#repeats.set(delivery.partition, (ofPartition = new Map()));
+		if (ofPartition === undefined) {
+			ofPartition = new Map();
+			this.#repeats.set(delivery.partition, ofPartition);
+		}
 		ofPartition.set(delivery.offset, delivery);
 	}
 

@@ -44,7 +44,12 @@ export interface PublishOptions {
 }
 
 /** Writes the packet and returns true, or false when it would be larger than `maxPacketBytes` [MQTT-3.1.2-24]. */
-export function writePublish(output: Output, event: StoredEvent, options: PublishOptions, maxPacketBytes: number): boolean {
+export function writePublish(
+	output: Output,
+	event: StoredEvent,
+	options: PublishOptions,
+	maxPacketBytes: number,
+): boolean {
 	const { version, qos, identifiers, expirySeconds } = options;
 	const topicBytes = event.topicEnd - event.topicStart;
 	const payloadBytes = event.payloadEnd - event.payloadStart;

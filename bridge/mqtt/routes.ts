@@ -48,7 +48,10 @@ class Route {
 			if (!level.includes("{") && !level.includes("}")) continue;
 			const name = level.slice(1, -1);
 			if (!level.startsWith("{") || !level.endsWith("}") || !NAME.test(name)) {
-				fault(where, `level "${level}" is not right: a name takes a whole level, as {device}, of letters, digits, _ and -`);
+				fault(
+					where,
+					`level "${level}" is not right: a name takes a whole level, as {device}, of letters, digits, _ and -`,
+				);
 			}
 			if (name === "topic") fault(where, "{topic} stands for the whole MQTT topic; give the level another name");
 			if (this.names.has(name)) fault(where, `{${name}} names two levels; each name may stand once`);
@@ -63,7 +66,10 @@ class Route {
 			fault(where, "topics that begin with $ belong to the broker; clients cannot publish to them");
 		}
 		if (!TOPIC_NAME.test(spec.topic) || spec.topic === "." || spec.topic === "..") {
-			fault(where, `topic "${spec.topic}" is not a topic name: 1 to 249 of letters, digits, ".", "_" and "-"; no placeholders`);
+			fault(
+				where,
+				`topic "${spec.topic}" is not a topic name: 1 to 249 of letters, digits, ".", "_" and "-"; no placeholders`,
+			);
 		}
 		this.topic = spec.topic;
 		this.key = spec.key === undefined ? undefined : this.#template(spec.key, `${where}, key`);
@@ -148,7 +154,10 @@ export class Routes {
 			const route = new Route(spec, where);
 			const before = routes.findIndex((each) => each.pattern === "#" || each.pattern === route.pattern);
 			if (before >= 0) {
-				fault(where, `is never reached: routes[${before}] (${specs[before]!.filter}) takes all of it; the first match wins, so put the narrower route first and a catch-all last`);
+				fault(
+					where,
+					`is never reached: routes[${before}] (${specs[before]!.filter}) takes all of it; the first match wins, so put the narrower route first and a catch-all last`,
+				);
 			}
 			routes.push(route);
 		});

@@ -89,7 +89,8 @@ function splitAddress(listen: string): { host: string; port: number } {
 }
 
 function whyNot(error: NodeJS.ErrnoException): string {
-	if (error.code === "EADDRINUSE") return "another program listens there; stop it, or choose another port (0 takes a free one)";
+	if (error.code === "EADDRINUSE")
+		return "another program listens there; stop it, or choose another port (0 takes a free one)";
 	if (error.code === "EACCES") return "this user may not listen there; ports below 1024 are reserved, choose another";
 	if (error.code === "EADDRNOTAVAIL") return "this machine has no such address";
 	return error.message;

@@ -4,10 +4,11 @@
  * the deliveries that were under way, so that they go on under their packet identifiers [MQTT-4.4.0-1]. Inbound QoS 2
  * identifiers have rows of their own, written in the commit of their record.
  */
-import type { Log } from "../../src/log/log.ts";
+
 import { StateSpace } from "../../src/broker/state-spaces.ts";
-import type { Outbox } from "./outbox.ts";
+import type { Log } from "../../src/log/log.ts";
 import type { Qos } from "./codec/packets.ts";
+import type { Outbox } from "./outbox.ts";
 import { Subscription } from "./subscriptions.ts";
 
 const { MQTT_RECEIVED, MQTT_SESSION } = StateSpace;

@@ -2,9 +2,10 @@
  * Records as subscribers get them: the batch is read in place, and each record becomes one reused StoredEvent with its
  * MQTT topic, found in its header or made by the routes. Only records with MQTT 5 properties, or from another door, cost more.
  */
+
+import type { Partition } from "../../src/log/partition.ts";
 import { MAX_DECOMPRESSED_BYTES, readBatchHeader } from "../../src/record/batch.ts";
 import { type RecordHeader, RecordView } from "../../src/record/record-view.ts";
-import type { Partition } from "../../src/log/partition.ts";
 import { BoundedCache } from "./bounded-cache.ts";
 import { type EventMeta, isMqttText, metaOfHeaders, QOS_HEADER, TOPIC_HEADER } from "./event-headers.ts";
 import { encodeForwardedProperties } from "./publish-writer.ts";
@@ -165,7 +166,10 @@ export class EventReader {
 	#check(text: string): string {
 		const stored = this.#partition.topic;
 		let cache = this.#checked.get(stored);
-		if (cache === undefined) this.#checked.set(stored, (cache = new BoundedCache(TOPICS_CHECKED)));
+		if (cache === undefined) {
+			cache = new BoundedCache(TOPICS_CHECKED);
+			this.#checked.set(stored, cache);
+		}
 		let checked = cache.get(text);
 		if (checked === undefined) {
 			const valid = text !== "" && !/[+#]/.test(text) && isMqttText(text) && !text.includes("\ufffd");

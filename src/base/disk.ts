@@ -193,6 +193,18 @@ export class NodeDisk implements Disk {
 	}
 }
 
+/** `count` bytes from the operating system's random source. */
+export function readEntropy(count: number): Buffer {
+	const file = new NodeFile("/dev/urandom", fs.constants.O_RDONLY);
+	try {
+		const bytes = Buffer.alloc(count);
+		file.readSync(bytes, 0);
+		return bytes;
+	} finally {
+		file.close();
+	}
+}
+
 /** Joins path parts; here so that nothing else need import node:path for the broker's files. */
 export function joinPath(...parts: string[]): string {
 	return path.join(...parts);

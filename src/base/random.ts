@@ -1,5 +1,8 @@
-/** The seam for randomness: identities and jitter. Secrets never come from here. */
-import { randomBytes } from "node:crypto";
+/**
+ * The seam for randomness: identities and jitter. Secrets never come from here. The system's own source is
+ * read as a file: node:crypto would cost a gateway 2 MB resident.
+ */
+import { readEntropy } from "./disk.ts";
 
 export interface Random {
 	/** A whole number from 0 to 2^32 - 1. */
@@ -9,6 +12,6 @@ export interface Random {
 }
 
 export const systemRandom: Random = {
-	u32: () => randomBytes(4).readUInt32LE(0),
-	bytes: (count) => randomBytes(count),
+	u32: () => readEntropy(4).readUInt32LE(0),
+	bytes: readEntropy,
 };

@@ -3,12 +3,16 @@ import { StartError } from "../base/errors.ts";
 import type { Config } from "../config/keys.ts";
 import { formatAddress } from "../config/values.ts";
 
+const CODES = ["EADDRINUSE", "EADDRNOTAVAIL", "EACCES", "ENOTFOUND"];
+
 /** Which key says where to listen instead. Other errors explain themselves. */
 export function explainStart(error: unknown, config: Config): unknown {
-	const { code, port, address } = error as NodeJS.ErrnoException & { port?: number; address?: string };
-	if (code === undefined || !["EADDRINUSE", "EADDRNOTAVAIL", "EACCES", "ENOTFOUND"].includes(code)) return error;
+	// A door may have put words of its own around the system's error.
+	const system = (error as Error).cause instanceof Error && !hasCode(error) ? (error as Error).cause : error;
+	const { code, port, address } = system as NodeJS.ErrnoException & { port?: number; address?: string };
+	if (code === undefined || !CODES.includes(code)) return error;
 	const keys = (["mqtt.listen", "native.listen"] as const).filter((name) =>
-		port === undefined ? config[name].host === (error as { hostname?: string }).hostname : config[name].port === port,
+		port === undefined ? config[name].host === (system as { hostname?: string }).hostname : config[name].port === port,
 	);
 	const key = keys.find((name) => config[name].host === address) ?? keys[0];
 	if (key === undefined) return error;
@@ -21,4 +25,8 @@ export function explainStart(error: unknown, config: Config): unknown {
 		ENOTFOUND: `${where}: no such host; --set ${key}=HOST:PORT names another`,
 	}[code];
 	return new StartError(told ?? (error as Error).message, { cause: error as Error });
+}
+
+function hasCode(error: unknown): boolean {
+	return (error as NodeJS.ErrnoException).code !== undefined;
 }

@@ -63,7 +63,7 @@ export function formatStatus(status: GatewayStatus, before?: GatewayStatus): str
 		[
 			"journal",
 			`${formatCount(journal.commits)} commits${rate(journal.commits, before?.journal.commits, formatCount)}, ` +
-				`${formatCount(journal.entries)} entries, ${formatBytes(journal.bytes)} on disk`,
+				`${formatCount(journal.entries)} entries, ${formatBytes(journal.writtenBytes)} written`,
 		],
 		["memory", `${formatBytes(memory.residentBytes)} resident, ${formatBytes(memory.heapBytes)} heap`],
 		["in flight", `${formatBytes(memory.inFlightBytes)} of ${formatBytes(memory.budgetBytes)}`],

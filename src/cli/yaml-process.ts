@@ -3,12 +3,12 @@
  * the process that loads it 11 MB resident for the rest of its life, a child that ends 2 MB and about
  * 50 ms once. A gateway lives for months and idles in 60 MB.
  */
-import { spawnSync } from "node:child_process";
 import type { FileContent } from "../config/yaml-file.ts";
 import { CommandError } from "./failure.ts";
 
 /** The parent's side. `script`: the program's own entry, which knows the verb `--read-yaml`. */
 export async function readYamlElsewhere(text: string, script: string): Promise<FileContent> {
+	const { spawnSync } = await import("node:child_process");
 	const child = spawnSync(process.execPath, [...process.execArgv, script, "--read-yaml"], {
 		input: text,
 		encoding: "utf8",

@@ -222,7 +222,7 @@ export class Journal {
 	/** Whether a file can be had for the next entry without a checkpoint. */
 	get hasRoom(): boolean {
 		const { fileBytes, filesMax } = this.#options;
-		return this.#spare.length > 0 || this.#totalBytes() + Math.min(SMALL_FILE_BYTES, fileBytes) <= fileBytes * filesMax;
+		return this.#spare.length > 0 || this.totalBytes + Math.min(SMALL_FILE_BYTES, fileBytes) <= fileBytes * filesMax;
 	}
 
 	/** Writes the next entry; `makeRoom` for the same has just returned true. Durable after `sync`. Returns its bytes. */
@@ -274,7 +274,7 @@ export class Journal {
 	/** Makes a spare file of full size ready in the background, if there is none. */
 	fillAhead(): void {
 		if (this.#filling || this.#closed || this.#spare.length > 0) return;
-		if (this.#totalBytes() + this.#options.fileBytes > this.#options.fileBytes * this.#options.filesMax) return;
+		if (this.totalBytes + this.#options.fileBytes > this.#options.fileBytes * this.#options.filesMax) return;
 		this.#filling = true;
 		this.#fill().then(
 			(spare) => {
@@ -323,7 +323,7 @@ export class Journal {
 	#makeSmall(entryBytes: number): OpenFile | undefined {
 		const { fileBytes, filesMax } = this.#options;
 		const sizeBytes = Math.max(Math.min(SMALL_FILE_BYTES, fileBytes), HEADER_BYTES + entryBytes);
-		if (this.#totalBytes() + sizeBytes > fileBytes * filesMax) return undefined;
+		if (this.totalBytes + sizeBytes > fileBytes * filesMax) return undefined;
 		const name = this.#newName();
 		const file = this.#disk.open(joinPath(this.#folder, name), "create");
 		try {
@@ -367,7 +367,8 @@ export class Journal {
 		return name;
 	}
 
-	#totalBytes(): number {
+	/** Of all its files on disk. */
+	get totalBytes(): number {
 		let bytes = 0;
 		for (const { sizeBytes } of this.#used) bytes += sizeBytes;
 		for (const { sizeBytes } of this.#spare) bytes += sizeBytes;

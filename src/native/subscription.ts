@@ -7,7 +7,7 @@ import { BrokerError } from "../base/errors.ts";
 import type { Topic } from "../broker/topics.ts";
 import type { Partition } from "../log/partition.ts";
 import { errorBody, wireError } from "./answers.ts";
-import { MESSAGE } from "./codec/protocol.ts";
+import { FRAME_HEADER_BYTES, MESSAGE } from "./codec/protocol.ts";
 import { CborWriter } from "./codec/writer.ts";
 import type { Connection } from "./connection.ts";
 import { encodeRecords, RECORDS_FRAME_OVERHEAD } from "./records.ts";
@@ -180,9 +180,10 @@ export class Subscription {
 				);
 				writer.map(3).uint(0).uint(cursor.partition.number).uint(1).array(chunk.count).raw(chunk.bytes);
 				writer.uint(2).uint(cursor.partition.highWatermark);
-				this.#connection.push(writer.endFrame().take());
+				const frame = writer.endFrame().take();
+				this.#connection.push(frame);
 				this.#credits -= chunk.count;
-				this.#byteCredits -= chunk.bytes.length;
+				this.#byteCredits -= frame.length - FRAME_HEADER_BYTES;
 			}
 			const before = cursor.next;
 			cursor.next = chunk.next;

@@ -4,7 +4,6 @@
  * lz4 are ours, because the packages there are either native code with its memory or do not bound their
  * output.
  */
-import zlib from "node:zlib";
 import { CompressionError, corrupt, tooLarge } from "./compression-error.ts";
 import { compressLz4, decompressLz4 } from "./lz4.ts";
 import { compressSnappy, decompressSnappy } from "./snappy.ts";
@@ -17,15 +16,15 @@ export function compress(codec: Codec, bytes: Uint8Array, level?: number): Buffe
 		case "none":
 			return Buffer.from(bytes);
 		case "gzip":
-			return zlib.gzipSync(bytes, level === undefined ? {} : { level });
+			return zlib().gzipSync(bytes, level === undefined ? {} : { level });
 		case "snappy":
 			return compressSnappy(bytes);
 		case "lz4":
 			return compressLz4(bytes);
 		case "zstd":
-			return zlib.zstdCompressSync(
+			return zlib().zstdCompressSync(
 				bytes,
-				level === undefined ? {} : { params: { [zlib.constants.ZSTD_c_compressionLevel]: level } },
+				level === undefined ? {} : { params: { [zlib().constants.ZSTD_c_compressionLevel]: level } },
 			);
 	}
 }
@@ -37,13 +36,13 @@ export function decompress(codec: Codec, bytes: Uint8Array, maxBytes: number): B
 			if (bytes.length > maxBytes) throw tooLarge(maxBytes);
 			return Buffer.from(bytes);
 		case "gzip":
-			return byZlib(zlib.gunzipSync, bytes, maxBytes);
+			return byZlib(zlib().gunzipSync, bytes, maxBytes);
 		case "snappy":
 			return decompressSnappy(asBuffer(bytes), maxBytes);
 		case "lz4":
 			return decompressLz4(asBuffer(bytes), maxBytes);
 		case "zstd":
-			return byZlib(zlib.zstdDecompressSync, bytes, maxBytes);
+			return byZlib(zlib().zstdDecompressSync, bytes, maxBytes);
 	}
 }
 
@@ -81,3 +80,6 @@ function byZlib(
 function asBuffer(bytes: Uint8Array): Buffer {
 	return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
+/** Loaded with the first compressed batch. */
+const zlib = () => process.getBuiltinModule("node:zlib");
+

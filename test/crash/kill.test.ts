@@ -14,7 +14,7 @@ import { SimulatedRandom } from "../../src/base/random-simulated.ts";
 import { type Client, connect } from "../../src/native/client/client.ts";
 import { MqttPublisher } from "./mqtt-publisher.ts";
 import { NativeProducer } from "./native-producer.ts";
-import { ReadBack } from "./read-back.ts";
+import { ReadBack, TOPIC } from "./read-back.ts";
 
 const CRASHES = Number(process.env.CRASHES ?? 60);
 const SEED = process.env.SEED ?? "1";
@@ -27,10 +27,10 @@ let gateway: GatewayProcess;
 beforeAll(async () => {
 	// Small files: checkpoints, rolled segments and recycled journal files happen within a second of load.
 	const settings = [
-		"journal.file.bytes=16777216",
-		"journal.files.max=3",
+		"journal.file.bytes=4194304",
 		"log.segment.bytes=262144",
-		"num.partitions=3",
+		"message.max.bytes=131072",
+		"mqtt.max.packet.bytes=65536",
 	];
 	gateway = await GatewayProcess.create({
 		dataDirectory: join(folder, "data"),
@@ -51,6 +51,9 @@ it(`loses nothing acknowledged in ${CRASHES} kills`, { timeout: 60_000 + CRASHES
 	];
 	const producers: NativeProducer[] = [];
 	await gateway.start();
+	await withClient(async (client) => {
+		await client.topics.create({ name: TOPIC, partitions: 3 });
+	});
 	// One client for the whole test: what it sends again after a restart must not be stored twice.
 	for (const name of ["native0", "native1"]) {
 		const client = await connect({ host: gateway.host, port: gateway.nativePort, clientId: name, timeoutMs: 60_000 });

@@ -1,5 +1,6 @@
 /** A load through the native client: numbered records, a few requests in flight, over every restart of the gateway. */
 import type { Client } from "../../src/native/client/client.ts";
+import { TOPIC } from "./read-back.ts";
 
 const IN_FLIGHT = 4;
 
@@ -18,7 +19,12 @@ export class NativeProducer {
 	}
 
 	start(): void {
-		for (let i = 0; i < IN_FLIGHT; i++) this.#loops.push(this.#loop());
+		for (let i = 0; i < IN_FLIGHT; i++) {
+			const loop = this.#loop();
+			// `drain` is where its error comes out.
+			loop.catch(() => {});
+			this.#loops.push(loop);
+		}
 	}
 
 	/** Sends nothing new any more; resolves when all that was sent is acknowledged. Rejects when a produce failed. */
@@ -37,7 +43,7 @@ export class NativeProducer {
 		while (this.#running) {
 			const numbers = [++this.sent, ++this.sent];
 			const records = numbers.map((number) => ({ key: this.clientId, value: `${this.clientId}:${number}` }));
-			await this.#client.produce("telemetry", records);
+			await this.#client.produce(TOPIC, records);
 			for (const number of numbers) this.acked.add(number);
 		}
 	}

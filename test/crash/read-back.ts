@@ -21,7 +21,8 @@ interface Progress {
 	partition: number | undefined;
 }
 
-const TOPIC = "telemetry";
+/** Where the default routes take what the MQTT publishers send. */
+export const TOPIC = "telemetry";
 
 export class ReadBack {
 	records = 0;

@@ -13,7 +13,10 @@ const RECORDS = 4000;
 
 /** What kafka-dump-log prints when it does not like what it reads. */
 const COMPLAINT =
-	/isvalid: false|Found \d+ invalid bytes|mismatch|Non-consecutive|out of order|not monotonic|Exception|Error/i;
+	/isvalid: false|Found \d+ invalid bytes|mismatch|Non-consecutive|is followed by|out of order|not monotonic|Exception|Error/i;
+
+/** Version 4.3.1 says this of every segment that does not begin at 0, of Apache Kafka's own too. */
+const FALSE_ALARM = /^Non-consecutive offsets in .*\/0*(\d+)\.log\n\s*-1 is followed by \1$/gm;
 
 async function dump(
 	files: readonly string[],
@@ -21,7 +24,7 @@ async function dump(
 ): Promise<{ lines: string[]; complaints: string[] }> {
 	const program = path.join(import.meta.dirname, "kit", "kafka", "kafka-cli");
 	const { stdout, stderr } = await run(program, ["dump-log", ...options, "--files", files.join(",")]);
-	const lines = `${stdout}\n${stderr}`.split("\n");
+	const lines = `${stdout}\n${stderr}`.replace(FALSE_ALARM, "").split("\n");
 	// What was stored must not pass for a complaint.
 	const said = lines.map((line) => line.replace(/ (key|payload): .*$/, ""));
 	return { lines, complaints: said.filter((line) => COMPLAINT.test(line)) };

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { consumeAll, type Gateway, run, startGateway, temporaryFolder, until } from "../support/gateway.ts";
 
 const { mosquitto } = inject("runtimes");
+// Into a pipe these programs would write only when they end, hence stdbuf -oL.
 const HOST = ["-h", "127.0.0.1"];
 
 describe.skipIf(!mosquitto)("mosquitto's clients", () => {
@@ -25,7 +26,18 @@ describe.skipIf(!mosquitto)("mosquitto's clients", () => {
 				const topic = `sensors/${version}/qos${qos}/telemetry`;
 				const value = JSON.stringify({ t: 21.5, version, qos });
 				const at = [...HOST, "-p", String(gateway.mqttPort), "-V", version, "-q", qos, "-t", topic];
-				const subscriber = spawn("mosquitto_sub", [...at, "-C", "1", "-W", "60", "-d", "-F", "got %q %t %p"]);
+				const subscriber = spawn("stdbuf", [
+					"-oL",
+					"mosquitto_sub",
+					...at,
+					"-C",
+					"1",
+					"-W",
+					"60",
+					"-d",
+					"-F",
+					"got %q %t %p",
+				]);
 				const received = until(subscriber, /^got .*$/m);
 				await until(subscriber, /Subscribed \(mid/);
 				expect(await run("mosquitto_pub", [...at, "-m", value])).toMatchObject({ code: 0 });
@@ -66,7 +78,7 @@ describe.skipIf(!mosquitto)("mosquitto's clients", () => {
 		try {
 			const victim = await startGateway({ dataDirectory: data });
 			const at = [...HOST, "-p", String(victim.mqttPort), "-q", "1", "-t", "sensors/site/stream/telemetry"];
-			const publisher = spawn("mosquitto_pub", [...at, "-d", "-l"]);
+			const publisher = spawn("stdbuf", ["-oL", "mosquitto_pub", ...at, "-d", "-l"]);
 			publisher.stdin.on("error", () => undefined);
 			for (let i = 1; i <= 20_000; i++) publisher.stdin.write(`line ${i}\n`);
 			// Packet identifiers count up from 1 with the lines.
@@ -74,11 +86,9 @@ describe.skipIf(!mosquitto)("mosquitto's clients", () => {
 			for await (const line of readline.createInterface({ input: publisher.stdout })) {
 				const match = /received PUBACK \(Mid: (\d+), RC:0\)/.exec(line);
 				if (match !== null) acknowledged.push(`line ${match[1]}`);
-				if (acknowledged.length === 500) victim.process.kill("SIGKILL");
-				if (acknowledged.length >= 500 && /Client .* disconnected|Connecting|sending CONNECT/i.test(line)) break;
+				// What was acknowledged up to the kill is still read: the output ends with the publisher.
+				if (acknowledged.length === 500) victim.kill().then(() => publisher.kill("SIGKILL"));
 			}
-			publisher.kill("SIGKILL");
-			await victim.kill();
 			expect(acknowledged.length).toBeGreaterThanOrEqual(500);
 			const survivor = await startGateway({ dataDirectory: data });
 			const stored = new Set((await consumeAll(survivor, "telemetry")).map((record) => record.value));

@@ -155,7 +155,7 @@ export interface GatewayStatus {
 	readonly connections: Record<string, number>;
 	readonly memory: { residentBytes: number; heapBytes: number; inFlightBytes: number; budgetBytes: number };
 	/** Since the start of the process, but `bytes`: what the journal's files take on disk. */
-	readonly journal: { entries: number; bytes: number; commits: number };
+	readonly journal: { entries: number; bytes: number; writtenBytes: number; commits: number };
 	/** Since the start of the process. */
 	readonly produced: { records: number; bytes: number };
 	/** Records that were stored and then lost, for whatever reason but retention as configured. */

@@ -171,6 +171,13 @@ describe.concurrent("a fleet finds a gateway's mistakes", () => {
 		expect(peer.dupsSeen).toBe(0);
 	});
 
+	it("a session that is gone between PUBREC and PUBCOMP: there is nothing left to release", async () => {
+		const { verdict, peer } = await runWith({ forgetSessions: true, hangUpOnRelease: true }, { qos: 2 });
+		expect(verdict).toMatchObject({ pass: true, lost: 0, outOfOrder: 0 });
+		expect(verdict.sessionsLost).toBeGreaterThan(0);
+		expect(peer.strayReleases).toBe(0);
+	});
+
 	it("a refusal, which is not a loss and not a success", async () => {
 		const { verdict } = await runWith({ refuse: oneIn25 }, { version: 5 });
 		expect(verdict).toMatchObject({ pass: false, lost: 0, unacknowledged: 0, refused: Math.floor(verdict.sent / 25) });

@@ -23,6 +23,8 @@ export interface Faults {
 	forgetSessions?: boolean;
 	/** Cut the connection instead of acknowledging. */
 	hangUp?(event: number): boolean;
+	/** Cut the connection instead of completing every second release. */
+	hangUpOnRelease?: boolean;
 	/** Version 5: what CONNACK says. */
 	receiveMaximum?: number;
 }
@@ -47,6 +49,9 @@ export class MqttPeer implements ReadBack {
 	readonly clientIds = new Set<string>();
 	readonly sessions = new Map<string, Session>();
 	dupsSeen = 0;
+	/** PUBRELs for a packet that this session has not received. */
+	strayReleases = 0;
+	#releases = 0;
 	#events = 0;
 	#server: Server;
 	#sockets = new Set<Socket>();
@@ -161,7 +166,11 @@ export class MqttPeer implements ReadBack {
 						break;
 					}
 					case 6: {
-						session.received.delete(body.readUInt16BE(0));
+						if (!session.received.delete(body.readUInt16BE(0))) this.strayReleases++;
+						if (this.faults.hangUpOnRelease && ++this.#releases % 2 === 0) {
+							socket.destroy();
+							return;
+						}
 						socket.write(Buffer.from([0x70, 2, body[0]!, body[1]!]));
 						break;
 					}

@@ -11,7 +11,12 @@ async function until(condition: () => boolean): Promise<void> {
 
 describe("a connection", () => {
 	it("is told in MQTT 5 what is available", async () => {
-		test = await TestDoor.open({ receiveMaximum: 33, maxPacketBytes: 5000, maxKeepAliveSeconds: 60, maxSessionExpirySeconds: 100 });
+		test = await TestDoor.open({
+			receiveMaximum: 33,
+			maxPacketBytes: 5000,
+			maxKeepAliveSeconds: 60,
+			maxSessionExpirySeconds: 100,
+		});
 		const raw = await test.socket();
 		const forever = Buffer.from("11ffffffff", "hex");
 		raw.send(connect("", { level: 5, properties: forever }));

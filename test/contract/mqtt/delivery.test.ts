@@ -1,7 +1,7 @@
 import type { MqttClient } from "mqtt";
 import { afterEach, describe, expect, it } from "vitest";
-import { encodeHeadersBlock, encodeKeyBlock } from "../../../src/record/builder.ts";
 import { pickPartition } from "../../../src/broker/pick-partition.ts";
+import { encodeHeadersBlock, encodeKeyBlock } from "../../../src/record/builder.ts";
 import { connect, packet, TestDoor, text } from "./door.ts";
 
 let test: TestDoor;
@@ -45,7 +45,11 @@ describe("delivery", () => {
 		const all = await received.wait(9);
 		for (const { topic, payload, qos } of all) expect(qos).toBe(Math.min(Number(topic[1]), Number(payload)));
 		for (const granted of [0, 1, 2]) {
-			expect(all.filter(({ topic }) => topic === `q${granted}/x`).map(({ payload }) => payload)).toEqual(["0", "1", "2"]);
+			expect(all.filter(({ topic }) => topic === `q${granted}/x`).map(({ payload }) => payload)).toEqual([
+				"0",
+				"1",
+				"2",
+			]);
 		}
 	});
 
@@ -58,13 +62,22 @@ describe("delivery", () => {
 		const publisher = await test.client({ protocolVersion: 5 });
 		await publisher.publishAsync("a/b", "x", {
 			qos: 1,
-			properties: { contentType: "t", messageExpiryInterval: 60, userProperties: { k: ["1", "2"] }, correlationData: Buffer.of(9) },
+			properties: {
+				contentType: "t",
+				messageExpiryInterval: 60,
+				userProperties: { k: ["1", "2"] },
+				correlationData: Buffer.of(9),
+			},
 		});
 		await publisher.publishAsync("a/c", "end", { qos: 1 });
 		const all = await received.wait(2);
 		expect(all.map(({ payload }) => payload)).toEqual(["x", "end"]);
 		expect(all[0]!.qos).toBe(1);
-		expect(all[0]!.properties).toMatchObject({ contentType: "t", messageExpiryInterval: 60, correlationData: Buffer.of(9) });
+		expect(all[0]!.properties).toMatchObject({
+			contentType: "t",
+			messageExpiryInterval: 60,
+			correlationData: Buffer.of(9),
+		});
 		expect({ ...(all[0]!.properties as { userProperties: object }).userProperties }).toEqual({ k: ["1", "2"] });
 		const identifiers = (all[0]!.properties as { subscriptionIdentifier: number[] }).subscriptionIdentifier;
 		expect([...identifiers].sort((a, b) => a - b)).toEqual([7, 300]);
@@ -107,7 +120,11 @@ describe("delivery", () => {
 		produce("dev9", [["mqtt.topic", "not/of/this/route"]]);
 		produce("dev9", [["mqtt.topic", "sensors/s/dev9/telemetry"]]);
 		const all = await received.wait(3);
-		expect(all.map((each) => each.topic)).toEqual(["sensors/north/dev7/telemetry", "telemetry/dev8", "sensors/s/dev9/telemetry"]);
+		expect(all.map((each) => each.topic)).toEqual([
+			"sensors/north/dev7/telemetry",
+			"telemetry/dev8",
+			"sensors/s/dev9/telemetry",
+		]);
 		expect({ ...(all[0]!.properties as { userProperties: object }).userProperties }).toEqual({ site: "north" });
 	});
 
@@ -129,10 +146,12 @@ describe("delivery", () => {
 		await raw.packet();
 		await raw.packet();
 		raw.socket.pause();
-		const eager = receiving(await test.client().then(async (client) => {
-			await client.subscribeAsync("a/#", { qos: 1 });
-			return client;
-		}));
+		const eager = receiving(
+			await test.client().then(async (client) => {
+				await client.subscribeAsync("a/#", { qos: 1 });
+				return client;
+			}),
+		);
 		const publisher = await test.client();
 		const filler = "x".repeat(90_000);
 		const count = 160; // 14 MB: far beyond what sockets hold

@@ -1,7 +1,6 @@
 /** The real door over a real broker in a temporary folder, for tests: sockets are real, timers move by hand. */
-import { rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { connect as connectSocket, type Socket } from "node:net";
-import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectAsync, type IClientOptions, type MqttClient } from "mqtt";
@@ -30,7 +29,11 @@ export class HandClock implements Clock {
 	after(delayMs: number, task: () => void): Timer {
 		const timer = { dueMs: this.#ms + delayMs, task };
 		this.#timers.push(timer);
-		return { cancel: () => void (this.#timers = this.#timers.filter((each) => each !== timer)) };
+		return {
+			cancel: () => {
+				this.#timers = this.#timers.filter((each) => each !== timer);
+			},
+		};
 	}
 
 	soon(task: () => void): void {
@@ -106,7 +109,7 @@ export class TestDoor {
 					throw error;
 				},
 			},
-			{ disk: new NodeDisk(), clock: this.clock, random: systemRandom, logger: { ...silentLogger, error: console.error } },
+			{ disk: new NodeDisk(), clock: this.clock, random: systemRandom, logger: silentLogger },
 		);
 		this.door = new MqttDoor(this.broker, { ...DEFAULTS, ...options });
 		const address = await this.door.start();
@@ -126,7 +129,11 @@ export class TestDoor {
 	}
 
 	async client(options: IClientOptions = {}): Promise<MqttClient> {
-		const client = await connectAsync(`mqtt://127.0.0.1:${this.port}`, { reconnectPeriod: 0, keepalive: 0, ...options });
+		const client = await connectAsync(`mqtt://127.0.0.1:${this.port}`, {
+			reconnectPeriod: 0,
+			keepalive: 0,
+			...options,
+		});
 		client.on("error", () => {});
 		this.#clients.push(client);
 		return client;
@@ -187,7 +194,8 @@ export class RawSocket {
 	/** The next `count` bytes that come. Rejects when the connection closes before. */
 	async take(count: number): Promise<Buffer> {
 		while (this.#received.length < count) {
-			if (this.closed) throw new Error(`closed after ${this.#received.length} of ${count} bytes: ${this.#received.toString("hex")}`);
+			if (this.closed)
+				throw new Error(`closed after ${this.#received.length} of ${count} bytes: ${this.#received.toString("hex")}`);
 			await new Promise<void>((resolve) => (this.#wake = resolve));
 		}
 		const taken = this.#received.subarray(0, count);
@@ -221,7 +229,10 @@ export function packet(first: number, ...body: (number | Buffer)[]): Buffer {
 }
 
 /** CONNECT of 3.1.1 (level 4) or 5. */
-export function connect(clientId: string, options: { level?: 4 | 5; clean?: boolean; keepAlive?: number; properties?: Buffer } = {}): Buffer {
+export function connect(
+	clientId: string,
+	options: { level?: 4 | 5; clean?: boolean; keepAlive?: number; properties?: Buffer } = {},
+): Buffer {
 	const { level = 4, clean = true, keepAlive = 0, properties = Buffer.alloc(0) } = options;
 	return packet(
 		0x10,

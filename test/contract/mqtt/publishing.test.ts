@@ -67,10 +67,13 @@ describe("publishing", () => {
 		for (let at = 0; at < 400; at++) raw.send(all.subarray(at, at + 1));
 		for (let at = 400; at < all.length; at += 997) raw.send(all.subarray(at, at + 997));
 		expect((await raw.packet()).toString("hex")).toBe("20020000");
-		for (let i = 1; i <= 1000; i++) expect((await raw.packet()).toString("hex")).toBe(packet(0x40, i >> 8, i & 255).toString("hex"));
+		for (let i = 1; i <= 1000; i++)
+			expect((await raw.packet()).toString("hex")).toBe(packet(0x40, i >> 8, i & 255).toString("hex"));
 		const records = await test.records("mqtt");
 		for (const key of ["t/0", "t/1", "t/2"]) {
-			const values = records.filter((record) => record.key?.toString() === key).map((record) => Number(record.value?.toString().slice(1)));
+			const values = records
+				.filter((record) => record.key?.toString() === key)
+				.map((record) => Number(record.value?.toString().slice(1)));
 			expect(values).toEqual([...values].sort((a, b) => a - b));
 		}
 		expect(records.length).toBe(1000);
@@ -119,7 +122,8 @@ describe("publishing", () => {
 	it("refuses what no route takes with its reason in MQTT 5, in order with what is stored", async () => {
 		test = await TestDoor.open({ routes: [{ filter: "a/#", topic: "a" }] });
 		const raw = await test.socket();
-		const publish5 = (topic: string, id: number, payload = "p") => packet(0x32, text(topic), 0, id, 0, Buffer.from(payload));
+		const publish5 = (topic: string, id: number, payload = "p") =>
+			packet(0x32, text(topic), 0, id, 0, Buffer.from(payload));
 		raw.send(connect("c", { level: 5 }), publish5("a", 1), publish5("b", 2), publish5("$SYS/x", 3), publish5("a/b", 4));
 		await raw.packet();
 		expect((await raw.packet()).toString("hex")).toBe("40020001");

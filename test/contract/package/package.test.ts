@@ -27,7 +27,7 @@ const show = (record: ConsumedRecord): string => \`\${record.offset} \${Buffer.f
 for await (const record of client.subscribe("greetings", { from: "earliest", until: "end" })) seen.push(show(record));
 let code = "";
 try {
-	await client.produce("no such topic!", { value: "x" });
+	await client.produce("nowhere", { value: "x" });
 } catch (error) {
 	if (error instanceof HeadwaterError) code = error.code;
 }
@@ -125,7 +125,7 @@ describe("the packed package", () => {
 			expect(JSON.parse(stdout)).toEqual({
 				offsets: [0, 1],
 				seen: ["0 68656c6c6f", "1 0102"],
-				code: "INVALID_TOPIC_EXCEPTION",
+				code: "UNKNOWN_TOPIC_OR_PARTITION",
 			});
 		} finally {
 			expect(await gateway.stop()).toBe(0);

@@ -65,6 +65,13 @@ describe("a start that fails on a socket", () => {
 		expect(message(system("ENOTFOUND", { hostname: "127.0.0.1" }))).toContain("no such host");
 	});
 
+	it("looks behind a door's own words", () => {
+		const cause = system("EADDRINUSE", { address: "127.0.0.1", port: 1883 });
+		expect(message(new StartError("another program listens there", { cause }))).toContain(
+			"--set mqtt.listen=HOST:PORT",
+		);
+	});
+
 	it("leaves other errors as they are", () => {
 		for (const error of [new StartError("in use by process 7"), system("EADDRINUSE", { port: 5 }), system("EIO")]) {
 			expect(explainStart(error, DEFAULT_CONFIG)).toBe(error);

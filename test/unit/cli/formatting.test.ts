@@ -201,7 +201,7 @@ describe("other outputs", () => {
 		partitions: 8,
 		connections: { mqtt: 3, native: 1 },
 		memory: { residentBytes: 62_914_560, heapBytes: 1_048_576, inFlightBytes: 0, budgetBytes: 33_554_432 },
-		journal: { entries: 10, bytes: 67_108_864, commits: 10 },
+		journal: { entries: 10, bytes: 67_108_864, writtenBytes: 67_108_864, commits: 10 },
 		produced: { records: 1000, bytes: 2048 },
 		losses: { records: 0 },
 	};

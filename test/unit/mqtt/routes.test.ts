@@ -46,7 +46,11 @@ describe("a route", () => {
 		["a name that is part of a level", [{ filter: "a/x{b}", topic: "t" }], /routes\[0\].*a\/x\{b\}.*whole level/],
 		["two levels of one name", [{ filter: "{a}/{a}", topic: "t" }], /names two levels/],
 		["a level called topic", [{ filter: "{topic}/a", topic: "t" }], /whole MQTT topic/],
-		["a key with an unknown name", [{ filter: "{a}", topic: "t", key: "{b}" }], /key: \{b\}.*known here: \{a\}, \{topic\}/],
+		[
+			"a key with an unknown name",
+			[{ filter: "{a}", topic: "t", key: "{b}" }],
+			/key: \{b\}.*known here: \{a\}, \{topic\}/,
+		],
 		["an unpaired brace", [{ filter: "{a}", topic: "t", key: "{a" }], /brace without its partner/],
 		["# before the end", [{ filter: "a/#/b", topic: "t" }], /# stands alone in the last level/],
 		["+ in a level", [{ filter: "a+/b", topic: "t" }], /\+ takes a whole level/],
@@ -104,7 +108,9 @@ describe("the MQTT topic of a record from another door", () => {
 
 	it("is always matched by the filters that are watched for its topic", () => {
 		const routes = new Routes(DEFAULTS);
-		const text = fc.option(fc.string({ maxLength: 8, unit: fc.constantFrom("a", "/", "+", "#", "$", "é") }), { nil: undefined });
+		const text = fc.option(fc.string({ maxLength: 8, unit: fc.constantFrom("a", "/", "+", "#", "$", "é") }), {
+			nil: undefined,
+		});
 		fc.assert(
 			fc.property(fc.constantFrom("telemetry", "mqtt"), text, text, (topic, key, site) => {
 				const mqtt = routes.topicOf(topic, key, () => site);

@@ -141,12 +141,19 @@ describe("the client", () => {
 		expect(await codeOf(topics.create({ name: "new" }))).toBe("TOPIC_ALREADY_EXISTS");
 		expect(await topics.create({ name: "new", ifNotExists: true })).toEqual(made);
 		expect((await topics.list()).map(({ name }) => name)).toEqual(["new", "t"]);
-		const altered = await topics.alter("new", { set: { "segment.bytes": "1048576" }, unset: ["retention.ms"], partitions: 3 });
+		const altered = await topics.alter("new", {
+			set: { "segment.bytes": "1048576" },
+			unset: ["retention.ms"],
+			partitions: 3,
+		});
 		expect([altered.partitions, altered.config]).toEqual([3, { "segment.bytes": "1048576" }]);
 		const described = await topics.describe("new");
 		expect(described.topic).toEqual(altered);
 		expect(described.partitions.map(({ number }) => number)).toEqual([0, 1, 2]);
-		expect(described.configs.find(({ name }) => name === "segment.bytes")).toMatchObject({ value: "1048576", isDefault: false });
+		expect(described.configs.find(({ name }) => name === "segment.bytes")).toMatchObject({
+			value: "1048576",
+			isDefault: false,
+		});
 		await topics.delete("new");
 		expect(await codeOf(topics.describe("new"))).toBe("UNKNOWN_TOPIC_OR_PARTITION");
 	});
@@ -154,7 +161,9 @@ describe("the client", () => {
 	it("says what to do when no gateway answers", async () => {
 		await gateway.door.stop();
 		const failure = connect({ port: gateway.port });
-		await expect(failure).rejects.toThrow(`no gateway answers at 127.0.0.1:${gateway.port}: start one with \`headwater start\``);
+		await expect(failure).rejects.toThrow(
+			`no gateway answers at 127.0.0.1:${gateway.port}: start one with \`headwater start\``,
+		);
 		expect(await codeOf(connect({ port: gateway.port }))).toBe("CONNECTION_LOST");
 	});
 
@@ -288,7 +297,8 @@ describe("a subscription", () => {
 	it("has no gap and no duplicate when the gateway is restarted in the middle, and again", async () => {
 		const [client, writer] = [await open(), await open()];
 		const stream = client.subscribe("t", { from: "earliest", credits: 7 });
-		const write = (from: number, to: number) => Promise.all(numbers(from, to).map((value) => writer.produce("t", { value })));
+		const write = (from: number, to: number) =>
+			Promise.all(numbers(from, to).map((value) => writer.produce("t", { value })));
 		await write(0, 50);
 		expect(await take(stream, 20)).toEqual(numbers(0, 20));
 		await gateway.kill();

@@ -1,5 +1,6 @@
 /** Produce over the native door: durable before it is answered, atomic, and once however often it is sent. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type Clock, systemClock } from "../../../src/base/clock.ts";
 import { MESSAGE } from "../../../src/native/codec/protocol.ts";
 import { groupsOf, type Message, NativeGateway, type NativePeer } from "./native-gateway.ts";
 
@@ -256,5 +257,36 @@ describe("an idempotent produce", () => {
 		await again.closed;
 		const third = await gateway.peer();
 		expect((await third.request(MESSAGE.HELLO, 1, [[0, 1], [1, 1], ...DEVICE]))[2].get(7)).toBe(0);
+	});
+
+	it("of a client id not heard of for the expiry time is forgotten, one stored before the clock was set is not", async () => {
+		let now = Date.UTC(2026, 0, 1);
+		const clock: Clock = { ...systemClock, now: () => now };
+		const old = await NativeGateway.start({ clock, producerExpiryMs: 1000 });
+		old.broker.topics.create({ name: "t", partitions: 1 });
+		for (const [clientId, timeMs] of [
+			["past", now],
+			["unset clock", 5000],
+			["fresh", now + 1500],
+		] as const) {
+			now = timeMs;
+			const peer = await old.peer([[2, clientId]]);
+			send(peer, 1, "x");
+			await peer.message();
+		}
+		now = Date.UTC(2026, 0, 1) + 2000;
+		await old.kill();
+		await old.start();
+		const last = async (clientId: string) => {
+			const peer = await old.peer();
+			const hello: [number, number | string][] = [
+				[0, 1],
+				[1, 1],
+				[2, clientId],
+			];
+			return (await peer.request(MESSAGE.HELLO, 1, hello))[2].get(7);
+		};
+		expect([await last("past"), await last("unset clock"), await last("fresh")]).toEqual([0, 1, 1]);
+		await old.stop();
 	});
 });

@@ -27,7 +27,7 @@ export const STATUS_PARTS: GatewayStatusParts = {
 	listeners: [{ door: "native", address: "127.0.0.1:9470" }],
 	connections: { mqtt: 3 },
 	memory: { residentBytes: 1, heapBytes: 2, inFlightBytes: 3, budgetBytes: 4 },
-	journal: { entries: 5, bytes: 6, commits: 7 },
+	journal: { entries: 5, bytes: 6, writtenBytes: 10, commits: 7 },
 	produced: { records: 8, bytes: 9 },
 	losses: { records: 0 },
 };
