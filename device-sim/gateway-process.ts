@@ -161,7 +161,7 @@ export class GatewayProcess {
 		this.#expectExit = true;
 		if (pid === undefined) return;
 		try {
-			process.kill(pid, signal);
+			process.kill(-pid, signal);
 		} catch (error) {
 			if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
 		}

@@ -57,6 +57,8 @@ export class SimulatedContent {
 	#cached = new Image();
 	#medium = new Image();
 	#unsynced: Change[] = [];
+	/** A sync failed: the two images differ although nothing is unsynced. */
+	#strayed = false;
 	/** Changes that were synced or given up so far; with `#unsynced.length`, the number of every change. */
 	#settled = 0;
 
@@ -105,10 +107,13 @@ export class SimulatedContent {
 	 */
 	syncFailed(mark: number, random: SimulatedRandom, options: TearOptions): void {
 		tear(this.#medium, this.#take(mark), random, options);
+		this.#strayed = true;
 	}
 
 	powerCut(random: SimulatedRandom, options: TearOptions): void {
 		if (this.#unsynced.length > 0) tear(this.#medium, this.#take(this.mark()), random, options);
+		else if (!this.#strayed) return;
+		this.#strayed = false;
 		this.#cached = this.#medium.copy();
 	}
 

@@ -82,4 +82,3 @@ function asBuffer(bytes: Uint8Array): Buffer {
 }
 /** Loaded with the first compressed batch. */
 const zlib = () => process.getBuiltinModule("node:zlib");
-

@@ -32,7 +32,9 @@ const TABLES = makeTables();
 
 function loadNative(): NativeCrc | undefined {
 	try {
-		const module = process.getBuiltinModule("node:module").createRequire(import.meta.url)("@node-rs/crc32") as { crc32c?: NativeCrc };
+		const module = process.getBuiltinModule("node:module").createRequire(import.meta.url)("@node-rs/crc32") as {
+			crc32c?: NativeCrc;
+		};
 		return module.crc32c;
 	} catch {
 		return undefined;

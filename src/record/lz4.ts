@@ -75,7 +75,7 @@ function compressBlock(
 		const hash = hash32(word, HASH_BITS);
 		const candidate = start + (table[hash] as number) - 1;
 		table[hash] = from - start + 1;
-		if (candidate < start || from - candidate > 0xffff || read32(source, candidate) !== word) {
+		if (candidate < start || read32(source, candidate) !== word) {
 			// What does not compress is passed over faster and faster.
 			from += 1 + ((from - literals) >> 6);
 			continue;

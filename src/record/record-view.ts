@@ -64,9 +64,6 @@ export class RecordView {
 				throw new BatchError(start, error.reason, `${batch.codec}: ${error.message}`, { cause: error });
 			}
 			this.#reader = new VarintReader(this.source);
-			if (batch.count > this.source.length / SMALLEST_RECORD_BYTES) {
-				throw new BatchError(position + 57, "INVALID_RECORD", `${batch.count} records in ${this.source.length} bytes`);
-			}
 		}
 		this.#headerReader = new VarintReader(this.source);
 	}

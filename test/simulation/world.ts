@@ -15,6 +15,9 @@ import type { ModelRecord, Observed, ObservedPartition } from "./log-model.ts";
 export const DATA_FOLDER = "/data";
 export const STATE_SPACES = [1, 2];
 
+/** What has not happened after so many timers is not going to happen: a full disk is tried again for ever. */
+const TIMERS_MAX = 300;
+
 export interface WorldOptions {
 	readonly journalFileBytes: number;
 	readonly journalFilesMax: number;
@@ -146,7 +149,7 @@ export class World {
 		};
 		promise.then(settle, settle);
 		await this.clock.settle();
-		for (let i = 0; !settled && i < 10_000; i++) {
+		for (let i = 0; !settled && i < TIMERS_MAX; i++) {
 			if (this.disk.off || !(await this.clock.advanceToNext())) break;
 		}
 		if (!settled) throw new NeverSettled(this.disk.off ? "the power went" : "nothing more is going to happen");

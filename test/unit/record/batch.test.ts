@@ -114,6 +114,23 @@ describe("a batch, byte by byte", () => {
 	});
 });
 
+it("grows in time, wherever a record meets the end of the memory", () => {
+	const builder = new BatchBuilder(new BufferPool(0));
+	const key = Buffer.from("key");
+	const headers = [{ key: "k".repeat(20), value: Buffer.alloc(30, 5) }];
+	for (let length = 3_880; length < 4_060; length++) {
+		const value = Buffer.alloc(length, length);
+		builder.begin(9, 0);
+		builder.append(0, encodeKeyBlock(key), value, 0, length, encodeHeadersBlock(headers));
+		builder.append(1, encodeKeyBlock(key), value, 0, 10, encodeHeadersBlock(headers));
+		const records = [
+			{ timestamp: 0, key, value, headers },
+			{ timestamp: 1, key, value: value.subarray(0, 10), headers },
+		];
+		expect(builder.seal().equals(encodeBatch(records, { baseOffset: 9 }))).toBe(true);
+	}
+});
+
 describe("reading in place", () => {
 	it("walks over headers without making any", () => {
 		const seen: (string | undefined)[] = [];
@@ -210,6 +227,13 @@ describe("a batch that is refused, though its checksum is right", () => {
 		expect(() => validateBatch(altered(position, hex), 0)).toThrow(
 			expect.objectContaining({ name: "BatchError", reason }),
 		);
+	});
+
+	it("a header with more records than its bytes can hold, before any is read", () => {
+		const batch = golden();
+		batch.writeInt32BE(0x7ffffffe, 23);
+		batch.writeInt32BE(0x7fffffff, 57);
+		expect(() => readBatchHeader(batch, 0)).toThrow(/2147483647 records in 103 bytes/);
 	});
 
 	it("bytes after the last record", () => {

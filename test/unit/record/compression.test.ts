@@ -77,6 +77,17 @@ describe("decompress", () => {
 		expect(refused).toThrow(expect.objectContaining({ name: "CompressionError", reason: "CORRUPT_MESSAGE" }));
 	});
 
+	it("lets a block of lz4 repeat from an earlier one only where they are linked", () => {
+		const frame = (flags: number): Buffer => {
+			const bytes = Buffer.from("04224d1800400001000080410400000000010000" + "00000000", "hex");
+			bytes[4] = flags;
+			bytes[6] = (xxhash32(bytes, 4, 6) >>> 8) & 0xff;
+			return bytes;
+		};
+		expect(decompress("lz4", frame(0x40), 1000).toString()).toBe("AAAAA");
+		expect(() => decompress("lz4", frame(0x60), 1000)).toThrow(/from 1 back/);
+	});
+
 	it.each([
 		[44, /block's checksum/],
 		[60, /block's checksum/],
@@ -107,6 +118,15 @@ describe("decompress", () => {
 });
 
 describe("compress", () => {
+	it("writes what liblz4 and snappy read (these bytes were given to python-lz4 and kafka-python)", () => {
+		expect(compress("lz4", TEXT).toString("hex")).toBe(
+			"04224d1860408229000000af686561647761746572200a0001af303132333435363738391e00010614000f28001a50353637383900000000",
+		);
+		expect(compress("snappy", TEXT).toString("hex")).toBe(
+			"82534e41505059000000000100000001000000237824686561647761746572204e0a0024303132333435363738394e1e00261400c62800",
+		);
+	});
+
 	it("writes lz4 frames as Kafka's producer: independent blocks of 64 KiB, the header's checksum", () => {
 		expect(compress("lz4", TEXT).toString("hex", 0, 7)).toBe("04224d18604082");
 	});

@@ -77,6 +77,7 @@ describe("varints", () => {
 		["ffffffffffffff1f", "varlong"],
 		["ffffffffffffffff01", "varlong"],
 		["feffffffffffff20", "varlong"],
+		[`${"80".repeat(300)}01`, "varlong"],
 	] as const)("refuses %s as a %s", (text, what) => {
 		expect(() => new VarintReader(Buffer.from(text, "hex"))[what]()).toThrow(VarintError);
 	});
