@@ -22,6 +22,8 @@ export interface BrokerOptions {
 	readonly dataFolder: string;
 	readonly journal: JournalOptions;
 	readonly lingerMs: number;
+	/** As in LogServices. */
+	readonly inlineSyncBelowMs?: number;
 	readonly memoryBudgetBytes: number;
 	readonly retentionCheckMs: number;
 	readonly defaultPartitions: number;

@@ -261,6 +261,11 @@ export class Journal {
 		return (this.#current as UsedFile).file.sync();
 	}
 
+	/** The same, blocking. Throws where it would reject. */
+	syncNow(): void {
+		(this.#current as UsedFile).file.syncNow();
+	}
+
 	/** A checkpoint covers every entry up to `sequence`: files with nothing newer may be used again. */
 	release(sequence: number): void {
 		while (this.#used.length > 0) {

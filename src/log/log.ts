@@ -22,6 +22,7 @@ import type { Gatherer } from "./gatherer.ts";
 import type { Journal } from "./journal.ts";
 import type { Partition } from "./partition.ts";
 import type { StateTable } from "./state-table.ts";
+import { SyncPace } from "./sync-pace.ts";
 
 export interface CommitListener {
 	/** What was gathered when the listener was registered is durable. Must not throw. */
@@ -39,6 +40,8 @@ export interface LogServices {
 	readonly pressure: Pressure;
 	/** Milliseconds that a commit waits for more before it is written: fewer flash writes for latency. */
 	readonly lingerMs: number;
+	/** A disk that syncs in less than this, milliseconds, may hold up the event loop for a lone commit; 0: never. */
+	readonly inlineSyncBelowMs?: number;
 	/** Storage failed beyond repair: the process must stop and recover by starting again. */
 	readonly onFailure: (error: Error) => void;
 }
@@ -75,6 +78,7 @@ export class Log implements Gatherer {
 	/** Closed commits that wait for the one being written. */
 	readonly #queue: Commit[] = [];
 	#writing: Commit | undefined;
+	readonly #pace: SyncPace;
 	#scheduled = false;
 	#linger: Timer | undefined;
 	#tailsBytes = 0;
@@ -90,6 +94,7 @@ export class Log implements Gatherer {
 	constructor(services: LogServices, state: StateTable) {
 		this.services = services;
 		this.#state = state;
+		this.#pace = new SyncPace(services.inlineSyncBelowMs ?? 0);
 		this.#committedSequence = services.journal.sequence;
 	}
 
@@ -267,14 +272,28 @@ export class Log implements Gatherer {
 			this.#fail(error as Error);
 			return;
 		}
+		const beganMs = this.services.clock.monotonic();
+		if (this.#pace.inline(commit.listeners.length, commit.bytes)) {
+			try {
+				journal.syncNow();
+			} catch (error) {
+				this.#fail(error as Error);
+				return;
+			}
+			this.#synced(commit, beganMs);
+			return;
+		}
 		journal.sync().then(
-			() => {
-				this.#writing = undefined;
-				this.#committedSequence = journal.sequence;
-				this.#finish(commit);
-			},
+			() => this.#synced(commit, beganMs),
 			(error: Error) => this.#fail(error),
 		);
+	}
+
+	#synced(commit: Commit, beganMs: number): void {
+		this.#pace.took(this.services.clock.monotonic() - beganMs);
+		this.#writing = undefined;
+		this.#committedSequence = this.services.journal.sequence;
+		this.#finish(commit);
 	}
 
 	/** Every journal file is in use: a checkpoint must free one. */

@@ -40,6 +40,8 @@ export interface OpenLogOptions {
 	readonly dataFolder: string;
 	readonly journal: JournalOptions;
 	readonly lingerMs: number;
+	/** As in LogServices. */
+	readonly inlineSyncBelowMs?: number;
 	/** Kafka's broker-wide defaults for topic configuration, as `topic-config.ts` names them. */
 	readonly topicDefaults: Readonly<Record<string, string>>;
 	readonly onFailure: (error: Error) => void;
