@@ -5,7 +5,8 @@
  * This file is text in, text out; destinations.ts binds it to partitions.
  */
 import { StartError } from "../../src/base/errors.ts";
-import { filterFault, levelsMatch } from "./topic-filter.ts";
+import { topicFilterProblem } from "./codec/topic.ts";
+import { levelsMatch } from "./topic-filter.ts";
 
 export interface RouteSpec {
 	/** An MQTT topic filter; a level may be `{name}`, which matches as `+` does. */
@@ -60,7 +61,7 @@ class Route {
 		}
 		this.levels = levels;
 		this.pattern = levels.join("/");
-		const wrong = filterFault(this.pattern);
+		const wrong = topicFilterProblem(this.pattern);
 		if (wrong !== undefined) fault(where, wrong);
 		if (this.pattern.startsWith("$")) {
 			fault(where, "topics that begin with $ belong to the broker; clients cannot publish to them");

@@ -1,22 +1,7 @@
 /**
- * MQTT topic filters as text (MQTT 5.0 section 4.7): are they well formed, does one match a topic, can two match the
- * same topic. The trie in subscriptions.ts answers the second question for many filters at once.
+ * MQTT topic filters as text (MQTT 5.0 section 4.7): does one match a topic, can two match the same topic. The trie in
+ * subscriptions.ts answers the first question for many filters at once; whether one is well formed is the codec's.
  */
-
-/** What is wrong with the filter, or undefined. Length and UTF-8 are the codec's. */
-export function filterFault(filter: string): string | undefined {
-	if (filter.length === 0) return "a topic filter has at least one character [MQTT-4.7.3-1]";
-	if (filter.includes("\0")) return "a topic filter has no U+0000 [MQTT-4.7.3-2]";
-	const levels = filter.split("/");
-	for (let i = 0; i < levels.length; i++) {
-		const level = levels[i]!;
-		if (level.includes("#") && (level !== "#" || i !== levels.length - 1)) {
-			return "# stands alone in the last level [MQTT-4.7.1-1]";
-		}
-		if (level.includes("+") && level !== "+") return "+ takes a whole level [MQTT-4.7.1-2]";
-	}
-	return undefined;
-}
 
 /** Whether a well-formed filter matches a topic name. Wildcards do not reach into topics that begin with $ [MQTT-4.7.2-1]. */
 export function filterMatches(filter: string, topic: string): boolean {

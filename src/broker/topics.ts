@@ -15,10 +15,11 @@ import {
 	type TopicConfig,
 	topicConfigValue,
 } from "../catalog/topic-config.ts";
-import { DELETED_SUFFIX, TOPICS_FOLDER } from "../log/layout.ts";
+import { asideName, DELETED_SUFFIX, TOPICS_FOLDER } from "../log/layout.ts";
 import type { Log } from "../log/log.ts";
 import { addPartition, newPartitionFolder, type TopicPartitions } from "../log/open-log.ts";
 import type { Partition } from "../log/partition.ts";
+import type { SegmentSet } from "../log/segment-set.ts";
 
 export interface Topic {
 	/** A UUID. */
@@ -115,8 +116,9 @@ export class Topics {
 			createdMs: clock.now(),
 			config: checkTopicConfig(spec.config ?? {}),
 		};
+		const folders = this.#makeFolders(row.id, row.name, 0, partitions);
 		catalog.createTopic(row, partitions);
-		const topic: Topic = { ...row, partitions: this.#openPartitions(row.id, row.name, row.config, 0) };
+		const topic: Topic = { ...row, partitions: this.#openPartitions(row.id, row.name, row.config, folders) };
 		this.#byName.set(spec.name, topic);
 		this.#changed();
 		return topic;
@@ -129,21 +131,23 @@ export class Topics {
 		catalog.deleteTopic(topic.id);
 		this.#byName.delete(name);
 		const root = joinPath(dataFolder, TOPICS_FOLDER);
-		const renamed: string[] = [];
 		for (const partition of topic.partitions) {
 			log.partitions.delete(partition.id);
 			partition.close();
-			const folder = partition.segments.folder;
-			if (!disk.exists(folder)) continue;
+		}
+		this.#changed();
+		const renamed: string[] = [];
+		for (const { segments, number } of topic.partitions) {
+			if (!disk.exists(segments.folder)) continue;
 			// Renamed first, as Kafka does: a topic of the same name may follow at once.
-			renamed.push(`${folder}.${topic.id}${DELETED_SUFFIX}`);
-			disk.rename(folder, renamed.at(-1) as string);
+			const folder = joinPath(root, asideName(`${name}-${number}`, topic.id, DELETED_SUFFIX));
+			disk.rename(segments.folder, folder);
+			renamed.push(folder);
 		}
 		disk.syncDirectory(root);
 		for (const folder of renamed) disk.removeDirectory(folder);
 		disk.syncDirectory(root);
 		catalog.forgetDeletedTopic(topic.id);
-		this.#changed();
 	}
 
 	/** Throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_CONFIG, INVALID_PARTITIONS; all or nothing. */
@@ -161,11 +165,12 @@ export class Topics {
 		checkPartitions(partitions);
 		if (partitions < before)
 			throw new BrokerError("INVALID_PARTITIONS", `topic ${name} has ${before} partitions; their number can only grow`);
+		const folders = this.#makeFolders(topic.id, name, before, partitions);
 		if (changes.set !== undefined || changes.unset !== undefined) catalog.setTopicConfig(topic.id, config);
 		if (partitions > before) catalog.addPartitions(topic.id, before, partitions);
 		const settings = partitionConfig(config, defaults);
 		for (const partition of topic.partitions) partition.config = settings;
-		const added = partitions > before ? this.#openPartitions(topic.id, name, config, before) : [];
+		const added = this.#openPartitions(topic.id, name, config, folders);
 		const altered: Topic = { ...topic, config, partitions: [...topic.partitions, ...added] };
 		this.#byName.set(name, altered);
 		this.#changed();
@@ -200,16 +205,29 @@ export class Topics {
 		return topic;
 	}
 
-	#openPartitions(topicId: string, name: string, config: TopicConfig, from: number): Partition[] {
-		const { catalog, disk, log, dataFolder, defaults } = this.#services;
+	/** Before the catalog has them: a full disk then leaves no half a topic, and folders that nobody owns go at the next start. */
+	#makeFolders(topicId: string, name: string, from: number, to: number): Map<number, SegmentSet> {
+		const { disk, dataFolder } = this.#services;
+		const folders = new Map<number, SegmentSet>();
+		try {
+			for (let number = from; number < to; number++)
+				folders.set(number, newPartitionFolder(disk, dataFolder, name, number, topicId));
+		} catch (error) {
+			for (const { folder } of folders.values()) disk.removeDirectory(folder);
+			throw error;
+		}
+		return folders;
+	}
+
+	#openPartitions(topicId: string, name: string, config: TopicConfig, folders: Map<number, SegmentSet>): Partition[] {
+		const { catalog, log, defaults } = this.#services;
 		const settings = partitionConfig(config, defaults);
-		return catalog
-			.partitions(topicId)
-			.filter((row) => row.number >= from)
-			.map((row) => {
-				const segments = newPartitionFolder(disk, dataFolder, name, row.number, topicId);
-				return addPartition(log, row.id, name, row.number, segments, settings);
-			});
+		const opened: Partition[] = [];
+		for (const { id, number } of catalog.partitions(topicId)) {
+			const segments = folders.get(number);
+			if (segments !== undefined) opened.push(addPartition(log, id, name, number, segments, settings));
+		}
+		return opened;
 	}
 
 	/** Kafka's rule: names that differ in `.` and `_` only collide in metric names. */

@@ -195,21 +195,23 @@ export class Catalog {
 		).all(space, prefix, prefix) as { key: string; value: Buffer }[];
 	}
 
-	recordLoss(loss: LossRow): void {
-		this.#change(() =>
+	/** Losses that are part of it go: a reader may have begun in its middle, and no record is lost twice. */
+	recordLoss({ timeMs, topic, partition, firstOffset, count, reason }: LossRow): void {
+		this.#change(() => {
+			this.#prepare(
+				"DELETE FROM losses WHERE topic = ? AND partition = ? AND first_offset >= ? AND first_offset + count <= ?",
+			).run(topic, partition, firstOffset, firstOffset + count);
 			this.#prepare(
 				"INSERT INTO losses (time_ms, topic, partition, first_offset, count, reason) VALUES (?, ?, ?, ?, ?, ?)",
-			).run(loss.timeMs, loss.topic, loss.partition, loss.firstOffset, loss.count, loss.reason),
-		);
+			).run(timeMs, topic, partition, firstOffset, count, reason);
+		});
 	}
 
-	/** Whether a loss that begins at the same record is known. */
-	hasLoss(loss: LossRow): boolean {
-		const row = this.#prepare("SELECT 1 FROM losses WHERE topic = ? AND partition = ? AND first_offset = ?").get(
-			loss.topic,
-			loss.partition,
-			loss.firstOffset,
-		);
+	/** Whether all of it is known to be lost. */
+	hasLoss({ topic, partition, firstOffset, count }: LossRow): boolean {
+		const row = this.#prepare(
+			"SELECT 1 FROM losses WHERE topic = ? AND partition = ? AND first_offset <= ? AND first_offset + count >= ?",
+		).get(topic, partition, firstOffset, firstOffset + count);
 		return row !== undefined;
 	}
 

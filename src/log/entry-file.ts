@@ -11,6 +11,9 @@ export class EntryFile {
 	readonly #entryBytes: number;
 	readonly #entry: Buffer;
 	#file: DiskFile | undefined;
+	/** Written since the last sync, whether it is open or not. */
+	#dirty = false;
+	#retired = false;
 	#count: number | undefined;
 
 	constructor(disk: Disk, path: string, entryBytes: number) {
@@ -28,6 +31,7 @@ export class EntryFile {
 
 	/** Appends `bytes`, whole entries. */
 	append(bytes: Buffer): void {
+		this.#dirty = true;
 		this.#open().write([bytes], this.count * this.#entryBytes);
 		this.#count = this.count + bytes.length / this.#entryBytes;
 	}
@@ -63,12 +67,28 @@ export class EntryFile {
 	}
 
 	truncate(count: number): void {
+		this.#dirty = true;
 		this.#open().truncate(count * this.#entryBytes);
 		this.#count = count;
 	}
 
+	/** Writes the last block once more, as it is: a cache that lost the dirt of its pages would never write it. */
+	rewriteLastBlock(blockBytes: number): void {
+		const bytes = this.lastBytes(this.count, (this.count * this.#entryBytes) % blockBytes);
+		if (bytes.length === 0) return;
+		this.#dirty = true;
+		this.#open().write([bytes], this.count * this.#entryBytes - bytes.length);
+	}
+
+	/** Makes the file, empty, if it is not there yet. */
+	make(): void {
+		this.#open();
+	}
+
 	async sync(): Promise<void> {
-		await this.#file?.sync();
+		if (!this.#dirty) return;
+		this.#dirty = false;
+		await this.#open().sync();
 	}
 
 	close(): void {
@@ -76,7 +96,14 @@ export class EntryFile {
 		this.#file = undefined;
 	}
 
+	/** Closed for good: its name may be another file's by now. */
+	retire(): void {
+		this.close();
+		this.#retired = true;
+	}
+
 	#open(): DiskFile {
+		if (this.#retired) throw new Error(`${this.path} was removed`);
 		this.#file ??= this.#disk.open(this.path, "create");
 		return this.#file;
 	}

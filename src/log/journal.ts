@@ -74,6 +74,8 @@ export class Journal {
 	readonly #used: UsedFile[] = [];
 	readonly #spare: OpenFile[] = [];
 	#current: UsedFile | undefined;
+	/** Entries up to it are superfluous: what became of them is nobody's concern. */
+	#checkpointSequence = 0;
 	/** The newest entry found by replay. */
 	#newest: ReadEntry | undefined;
 	#generation = 0;
@@ -95,6 +97,8 @@ export class Journal {
 		this.#random = random;
 		this.#logger = logger;
 		disk.makeDirectory(folder);
+		// A process that was killed may have made names that nothing has made durable since.
+		disk.syncDirectory(folder);
 		for (const name of disk.list(folder)) {
 			if (!name.endsWith(JOURNAL_SUFFIX)) {
 				if (name.endsWith(".new")) disk.remove(joinPath(folder, name));
@@ -132,18 +136,23 @@ export class Journal {
 	 */
 	replay(checkpointSequence: number, visitor: ReplayVisitor): void {
 		this.#sequence = checkpointSequence;
+		this.#checkpointSequence = checkpointSequence;
 		for (const [i, used] of this.#used.entries()) {
 			const next = this.#used[i + 1]?.header.firstSequence;
-			// The last entry of a file is the one before the next file's first.
-			used.lastSequence = (next ?? Number.MAX_SAFE_INTEGER) - 1;
-			if (used.lastSequence <= checkpointSequence && next !== undefined) continue;
+			// The last entry of a file is the one before the next file's first or, where a start wrote it again, that one.
+			used.lastSequence = next ?? Number.MAX_SAFE_INTEGER;
+			if (used.lastSequence <= checkpointSequence) continue;
 			this.#replayFile(used, next, visitor);
 		}
+		// Files that the checkpoint made superfluous before the process ended make room.
+		this.release(checkpointSequence);
 		if (this.#newest !== undefined) this.#writeAgain(this.#newest);
 		this.#newest = undefined;
 	}
 
 	#writeAgain(entry: ReadEntry): void {
+		// A gap behind it was reported: then it was durable.
+		if (entry.header.sequence !== this.#sequence) return;
 		const appends = entry.operations.appends
 			.filter((append) => !entry.bad.includes(append))
 			.map(({ partitionId, baseOffset, offsets, position, sizeBytes }) => {
@@ -151,13 +160,25 @@ export class Journal {
 				return { partitionId, batch, baseOffset, offsets, pooled: false };
 			});
 		const { state } = entry.operations;
-		if (!this.makeRoom(appends, state)) {
+		// Under its own sequence: the first copy, if it is lost, is not missed, and if it is sound, the second is passed over.
+		this.#sequence -= 1;
+		if (!this.#hasRoomNow(appends, state)) {
 			// No room before the next checkpoint: what can be done here is to ask for the sync again.
+			this.#sequence += 1;
 			for (const { file } of this.#used) file.syncNow();
 			return;
 		}
 		this.write(appends, state);
 		(this.#current as UsedFile).file.syncNow();
+	}
+
+	#hasRoomNow(appends: readonly AppendOperation[], state: readonly StateOperation[]): boolean {
+		try {
+			return this.makeRoom(appends, state, Number.POSITIVE_INFINITY);
+		} catch (error) {
+			if ((error as { code?: string }).code === "ENOSPC") return false;
+			throw error;
+		}
 	}
 
 	#replayFile(used: UsedFile, nextFirst: number | undefined, visitor: ReplayVisitor): void {
@@ -171,15 +192,16 @@ export class Journal {
 			if ("why" in entry) {
 				const later = findLaterEntry(file, sizeBytes, header, position, expected);
 				if (later === undefined) {
-					if (nextFirst !== undefined && nextFirst > expected)
+					if (nextFirst !== undefined && nextFirst > Math.max(expected, this.#checkpointSequence + 1))
 						visitor.damage(name, position, `entries ${expected} to ${nextFirst - 1}: ${entry.why}`);
 					break;
 				}
-				visitor.damage(name, position, `entries ${expected} to ${later.header.sequence - 1}: ${entry.why}`);
+				if (later.header.sequence > this.#checkpointSequence + 1)
+					visitor.damage(name, position, `entries ${expected} to ${later.header.sequence - 1}: ${entry.why}`);
 				entry = later;
 			}
 			if (entry.bad.length > 0 && !this.#wasDurable(used, entry, nextFirst)) break;
-			for (const bad of entry.bad)
+			for (const bad of entry.header.sequence > this.#checkpointSequence ? entry.bad : [])
 				visitor.damage(name, entry.position + bad.position, `a batch of entry ${entry.header.sequence} is damaged`);
 			if (entry.header.sequence > this.#sequence) {
 				visitor.entry(entry, name);
@@ -202,14 +224,18 @@ export class Journal {
 	}
 
 	/** Whether an entry of that many operations and bytes can be written now; when not, a checkpoint must come first. */
-	makeRoom(appends: readonly AppendOperation[], state: readonly StateOperation[]): boolean {
+	makeRoom(
+		appends: readonly AppendOperation[],
+		state: readonly StateOperation[],
+		quotaBytes = this.#options.fileBytes * this.#options.filesMax,
+	): boolean {
 		let bytes = headBytesFor(appends.length, state);
 		for (const append of appends) bytes += append.batch.length;
 		const needed = paddedBytes(bytes);
 		if (needed > MAX_ENTRY_BYTES) throw new RangeError(`a journal entry of ${needed} bytes`);
 		const current = this.#current;
 		if (current !== undefined && (current.position || HEADER_BYTES) + needed <= current.sizeBytes) return true;
-		const next = this.#takeSpare(needed) ?? this.#makeSmall(needed);
+		const next = this.#takeSpare(needed) ?? this.#makeSmall(needed, quotaBytes);
 		if (next === undefined) return false;
 		this.#generation += 1;
 		const header = { generation: this.#generation, salt: this.#random.u32(), firstSequence: this.#sequence + 1 };
@@ -217,12 +243,6 @@ export class Journal {
 		this.#used.push(this.#current);
 		this.fillAhead();
 		return true;
-	}
-
-	/** Whether a file can be had for the next entry without a checkpoint. */
-	get hasRoom(): boolean {
-		const { fileBytes, filesMax } = this.#options;
-		return this.#spare.length > 0 || this.totalBytes + Math.min(SMALL_FILE_BYTES, fileBytes) <= fileBytes * filesMax;
 	}
 
 	/** Writes the next entry; `makeRoom` for the same has just returned true. Durable after `sync`. Returns its bytes. */
@@ -325,10 +345,10 @@ export class Journal {
 		return this.#spare.pop();
 	}
 
-	#makeSmall(entryBytes: number): OpenFile | undefined {
-		const { fileBytes, filesMax } = this.#options;
+	#makeSmall(entryBytes: number, quotaBytes: number): OpenFile | undefined {
+		const { fileBytes } = this.#options;
 		const sizeBytes = Math.max(Math.min(SMALL_FILE_BYTES, fileBytes), HEADER_BYTES + entryBytes);
-		if (this.totalBytes + sizeBytes > fileBytes * filesMax) return undefined;
+		if (this.totalBytes + sizeBytes > quotaBytes) return undefined;
 		const name = this.#newName();
 		const file = this.#disk.open(joinPath(this.#folder, name), "create");
 		try {
@@ -336,7 +356,6 @@ export class Journal {
 		} catch (error) {
 			file.close();
 			this.#disk.remove(joinPath(this.#folder, name));
-			if ((error as { code?: string }).code === "ENOSPC") return undefined;
 			throw error;
 		}
 		this.#disk.syncDirectory(this.#folder);

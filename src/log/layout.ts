@@ -16,6 +16,14 @@ export function partitionFolder(dataFolder: string, topic: string, partition: nu
 	return joinPath(dataFolder, TOPICS_FOLDER, `${topic}-${partition}`);
 }
 
+/** A folder's name with `suffix`, out of the way of a topic of the same name; a file name may have 255 bytes. */
+export function asideName(name: string, topicId: string, suffix: string): string {
+	const end = `.${topicId}${suffix}`;
+	if (name.length + end.length <= 255) return name + end;
+	const number = name.slice(name.lastIndexOf("-"));
+	return name.slice(0, 255 - end.length - number.length) + number + end;
+}
+
 /** `00000000000000000042`: 20 digits, as Kafka names a segment. */
 export function segmentName(baseOffset: number): string {
 	return String(baseOffset).padStart(20, "0");

@@ -81,6 +81,8 @@ export class Log implements Gatherer {
 	readonly #pace: SyncPace;
 	#scheduled = false;
 	#linger: Timer | undefined;
+	/** A full disk is tried again then: one timer, however many found it full. */
+	#retry: Timer | undefined;
 	#tailsBytes = 0;
 	/** Journal sequence of the newest durable commit whose batches are in the tails. */
 	#committedSequence: number;
@@ -188,6 +190,21 @@ export class Log implements Gatherer {
 	lost(partition: Partition, offset: number, next: number, error: DamageError): void {
 		const { clock, catalog, logger } = this.services;
 		const count = Math.max(0, next - offset);
+		const loss = {
+			timeMs: clock.now(),
+			topic: partition.topic,
+			partition: partition.number,
+			firstOffset: offset,
+			count,
+			reason: error.message,
+		};
+		try {
+			if (count === 0 || catalog.hasLoss(loss)) return;
+			catalog.recordLoss(loss);
+		} catch (problem) {
+			// No reason to keep the records behind the damage from a reader.
+			logger.warn("a loss could not be recorded", { error: String(problem) });
+		}
 		this.counters.lostRecords += count;
 		logger.error("stored records are damaged and were passed over", {
 			topic: partition.topic,
@@ -197,15 +214,6 @@ export class Log implements Gatherer {
 			file: error.file,
 			position: error.position,
 		});
-		const loss = {
-			timeMs: clock.now(),
-			topic: partition.topic,
-			partition: partition.number,
-			firstOffset: offset,
-			count,
-			reason: error.message,
-		};
-		if (!catalog.hasLoss(loss)) catalog.recordLoss(loss);
 	}
 
 	#hasGathered(): boolean {
@@ -261,10 +269,7 @@ export class Log implements Gatherer {
 				this.#finish(commit);
 				return;
 			}
-			if (!journal.makeRoom(commit.appends, commit.state)) {
-				this.#waitForRoom();
-				return;
-			}
+			if (!this.#makeRoom(commit)) return;
 			this.#queue.shift();
 			this.#writing = commit;
 			journal.write(commit.appends, commit.state);
@@ -296,18 +301,39 @@ export class Log implements Gatherer {
 		this.#finish(commit);
 	}
 
+	/** False when the commit must wait: something will call `#schedule`. */
+	#makeRoom(commit: Commit): boolean {
+		try {
+			if (this.services.journal.makeRoom(commit.appends, commit.state)) return true;
+		} catch (error) {
+			// Nothing was written yet: a full disk may be waited for.
+			this.#storageError(error as Error);
+			return false;
+		}
+		this.#waitForRoom(commit);
+		return false;
+	}
+
 	/** Every journal file is in use: a checkpoint must free one. */
-	#waitForRoom(): void {
+	#waitForRoom(commit: Commit): void {
 		this.services.pressure.hold();
 		this.checkpoint()
 			.catch((error: Error) => this.#storageError(error))
 			.finally(() => {
 				this.services.pressure.letGo();
 				if (this.#failed !== undefined || this.#stopped) return;
-				if (this.#refusal !== undefined || !this.services.journal.hasRoom)
-					this.services.clock.after(RETRY_MS, () => this.#schedule());
-				else this.#schedule();
+				if (this.#refusal === undefined && this.#makeRoomAgain(commit)) this.#schedule();
+				else this.services.clock.after(RETRY_MS, () => this.#schedule());
 			});
+	}
+
+	#makeRoomAgain(commit: Commit): boolean {
+		try {
+			return this.services.journal.makeRoom(commit.appends, commit.state);
+		} catch (error) {
+			this.#storageError(error as Error);
+			return false;
+		}
 	}
 
 	#finish(commit: Commit): void {
@@ -359,7 +385,7 @@ export class Log implements Gatherer {
 		const { catalog, journal } = this.services;
 		const sequence = this.#committedSequence;
 		this.flush();
-		const dirty = [...this.partitions.values()].filter((partition) => partition.segments.dirty);
+		const dirty = [...this.partitions.values()].filter((partition) => partition.needsCheckpoint);
 		const points = dirty.flatMap((partition) => {
 			const segment = partition.segments.list.at(-1);
 			return segment === undefined
@@ -376,6 +402,8 @@ export class Log implements Gatherer {
 			);
 		} catch (error) {
 			this.#state.checkpointFailed();
+			// Here, so that no caller can go on after a failed sync.
+			this.#storageError(error as Error);
 			throw error;
 		}
 		this.#state.checkpointed();
@@ -399,10 +427,11 @@ export class Log implements Gatherer {
 				error: String(error),
 			});
 		this.#refusal = new BrokerError("KAFKA_STORAGE_ERROR", "the disk is full", { cause: error });
-		this.services.clock.after(RETRY_MS, () => this.#tryAgain());
+		this.#retry ??= this.services.clock.after(RETRY_MS, () => this.#tryAgain());
 	}
 
 	#tryAgain(): void {
+		this.#retry = undefined;
 		if (this.#stopped || this.#failed !== undefined) return;
 		try {
 			this.flush();

@@ -15,6 +15,7 @@ import { partitionConfig } from "../catalog/topic-config.ts";
 import { Journal, type JournalOptions } from "./journal.ts";
 import type { ReadEntry } from "./journal-file.ts";
 import {
+	asideName,
 	DELETED_SUFFIX,
 	JOURNAL_FOLDER,
 	LOG_SUFFIX,
@@ -173,7 +174,7 @@ function tidyFolders({ disk, catalog, dataFolder, logger }: OpenLogOptions): voi
 		if (empty || (topicId !== undefined && deletedIds.has(topicId))) disk.removeDirectory(folder);
 		else {
 			logger.warn("a folder belongs to no topic of the catalog: set aside", { folder, topicId });
-			disk.rename(folder, `${folder}.${topicId ?? "unknown"}${STRAY_SUFFIX}`);
+			disk.rename(folder, joinPath(root, asideName(name, topicId ?? "unknown", STRAY_SUFFIX)));
 		}
 	}
 	disk.syncDirectory(root);

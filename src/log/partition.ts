@@ -6,7 +6,13 @@
 
 import { BrokerError, DamageError } from "../base/errors.ts";
 import type { PartitionConfig } from "../catalog/partition-config.ts";
-import { BATCH_HEADER_BYTES, forEachRecord, readBatchHeader, setBaseOffset } from "../record/batch.ts";
+import {
+	BATCH_HEADER_BYTES,
+	type BatchHeader,
+	forEachRecord,
+	readBatchHeader,
+	setBaseOffset,
+} from "../record/batch.ts";
 import type { BatchBuilder } from "../record/builder.ts";
 import type { AppendOperation } from "./entry.ts";
 import type { Gatherer } from "./gatherer.ts";
@@ -18,10 +24,22 @@ export interface Watcher {
 	advanced(partition: Partition): void;
 }
 
+/** Where a batch lies. */
+interface Place {
+	readonly segment: Segment;
+	/** What is looked for. */
+	readonly offset: number;
+	readonly position: number;
+	/** The batch before it ends with the offset before `offset`. */
+	readonly follows: boolean;
+}
+
 /** A batch is sealed at this size, so that one read of it is never large. */
 const BATCH_BYTES_MAX = 256 * 1024;
 /** More memory in unwritten batches than this and the partition writes them to its segment. */
 const TAIL_BYTES_MAX = 128 * 1024;
+/** No batch is longer: a damaged length must not take memory. */
+const READ_BYTES_MAX = 16 * 1024 * 1024;
 /** Remembered places of sequential readers. */
 const PLACES = 8;
 
@@ -45,7 +63,7 @@ export class Partition {
 	#watchers: Watcher[] = [];
 	/** Its topic was deleted: nothing of it is kept any more. */
 	#closed = false;
-	readonly #places: { segment: Segment; offset: number; position: number }[] = [];
+	readonly #places: Place[] = [];
 	#nextPlace = 0;
 
 	constructor(
@@ -235,6 +253,11 @@ export class Partition {
 		return run.length;
 	}
 
+	/** Whether its files have more, or other bytes, than the catalog says: synced or not, its last checkpoint may have failed. */
+	get needsCheckpoint(): boolean {
+		return this.segments.dirty || this.segments.checkpointOffset !== this.#flushedOffset;
+	}
+
 	/** Records before it are in a file. */
 	get flushedOffset(): number {
 		return this.#flushedOffset;
@@ -258,14 +281,10 @@ export class Partition {
 	/**
 	 * Whole durable batches from the one that holds `offset`: at least one if there are any, else at
 	 * most `maxBytes`. Empty at the high watermark. A damaged batch is passed over, and recorded as
-	 * lost. Throws OFFSET_OUT_OF_RANGE.
+	 * lost. Throws OFFSET_OUT_OF_RANGE, UNKNOWN_TOPIC_OR_PARTITION once its topic is deleted.
 	 */
 	async read(offset: number, maxBytes: number): Promise<Buffer> {
-		if (offset < this.logStartOffset || offset > this.#highWatermark)
-			throw new BrokerError(
-				"OFFSET_OUT_OF_RANGE",
-				`offset ${offset} of ${this.topic}-${this.number}: it has ${this.logStartOffset} to ${this.#highWatermark}`,
-			);
+		this.#checkReadable(offset);
 		const tail = this.readTail(offset);
 		if (tail !== undefined) return copyWithin(tail, maxBytes);
 		for (let from = offset; ; ) {
@@ -278,24 +297,53 @@ export class Partition {
 			const { segment, position } = place;
 			let bytes = await segment.read(position, Math.max(maxBytes, BATCH_HEADER_BYTES));
 			let end = soundBytes(bytes, from, maxBytes);
-			if (end === 0) {
+			if (end === 0 && this.segments.has(segment)) {
 				// The first batch is larger than maxBytes, or damaged.
 				const size = firstBatchBytes(bytes);
-				if (size !== undefined && size > bytes.length && size <= segment.sizeBytes - position) {
+				if (size > bytes.length && size <= Math.min(READ_BYTES_MAX, segment.sizeBytes - position)) {
 					bytes = await segment.read(position, size);
 					end = soundBytes(bytes, from, size);
 				}
 			}
-			if (end > 0) {
+			if (end > 0 && this.#isInPlace(place, bytes, from)) {
 				this.#remember(segment, bytes, end, position);
+				const { baseOffset } = readBatchHeader(bytes, 0);
+				if (baseOffset > from) this.#lost(segment, position, from, baseOffset, "no batch has the records before it");
 				return bytes.subarray(0, end);
 			}
-			from = this.#passOver(segment, position, from);
+			// Retention or deletion may have taken the file while it was read.
+			this.#checkReadable(from);
+			if (this.segments.has(segment)) from = this.#passOver(segment, position, from);
 		}
 	}
 
+	#checkReadable(offset: number): void {
+		if (this.#closed)
+			throw new BrokerError(
+				"UNKNOWN_TOPIC_OR_PARTITION",
+				`topic ${this.topic} of partition ${this.number} was deleted`,
+			);
+		if (offset < this.logStartOffset || offset > this.#highWatermark)
+			throw new BrokerError(
+				"OFFSET_OUT_OF_RANGE",
+				`offset ${offset} of ${this.topic}-${this.number}: it has ${this.logStartOffset} to ${this.#highWatermark}`,
+			);
+	}
+
+	/**
+	 * Whether the sound batch at the start of `bytes`, found for `offset`, has the offsets that its place calls
+	 * for: its checksum does not cover them. They may begin later (a hole), never reach into the next batch.
+	 */
+	#isInPlace({ segment, position, follows }: Place, bytes: Buffer, offset: number): boolean {
+		const { baseOffset, lastOffset, sizeBytes } = readBatchHeader(bytes, 0);
+		if (baseOffset === offset) return true;
+		if (follows && baseOffset < offset) return false;
+		const next = position + sizeBytes < segment.sizeBytes ? segment.headerAt(position + sizeBytes) : undefined;
+		return lastOffset < (next?.baseOffset ?? this.segments.after(segment)?.baseOffset ?? this.#flushedOffset);
+	}
+
 	/** Segment and position of the first batch whose last offset is `offset` or above. */
-	#place(offset: number): { segment: Segment; position: number } | undefined {
+	#place(offset: number): Place | undefined {
 		for (const place of this.#places)
 			if (place.offset === offset && this.segments.has(place.segment) && place.position < place.segment.sizeBytes)
 				return place;
@@ -304,7 +352,7 @@ export class Partition {
 			while (position < segment.sizeBytes) {
 				const header = segment.headerAt(position);
 				// A damaged header is the reader's to find.
-				if (header === undefined || header.lastOffset >= offset) return { segment, position };
+				if (header === undefined || header.lastOffset >= offset) return { segment, offset, position, follows: false };
 				position += header.sizeBytes;
 			}
 		}
@@ -318,22 +366,35 @@ export class Partition {
 			at += header.sizeBytes;
 			header = readBatchHeader(bytes, at);
 		}
-		this.#places[this.#nextPlace] = { segment, offset: header.lastOffset + 1, position: position + end };
+		this.#places[this.#nextPlace] = {
+			segment,
+			offset: header.lastOffset + 1,
+			position: position + end,
+			follows: true,
+		};
 		this.#nextPlace = (this.#nextPlace + 1) % PLACES;
 	}
 
-	/** Records the damage at `position` and returns the offset to go on from. */
+	/**
+	 * The damage at `position` is in the way to `offset`, or where that was. Returns the offset to go on
+	 * from, whose place is remembered; what lies between the two is recorded as lost.
+	 */
 	#passOver(segment: Segment, position: number, offset: number): number {
-		const sound = segment.findSound(position + 1, offset);
-		const next = sound?.header.baseOffset ?? this.segments.after(segment)?.baseOffset ?? this.#flushedOffset;
+		const found = batchBehind(segment, position, offset);
+		const next = found?.baseOffset ?? this.segments.after(segment)?.baseOffset ?? this.#flushedOffset;
+		const from = Math.max(next, offset);
 		this.#places.length = 0;
 		this.#nextPlace = 0;
-		if (sound !== undefined) {
-			this.#places.push({ segment, offset: next, position: sound.position });
+		if (found !== undefined) {
+			this.#places.push({ segment, offset: from, position: found.position, follows: false });
 			this.#nextPlace = 1;
 		}
-		this.#gatherer.lost(this, offset, next, new DamageError(segment.path, position, "a damaged batch was passed over"));
-		return Math.max(next, offset);
+		if (next > offset) this.#lost(segment, position, offset, next, "a damaged batch was passed over");
+		return from;
+	}
+
+	#lost(segment: Segment, position: number, offset: number, next: number, what: string): void {
+		this.#gatherer.lost(this, offset, next, new DamageError(segment.path, position, what));
 	}
 
 	/** The first record whose timestamp is `timestampMs` or later; undefined if there is none. */
@@ -378,6 +439,27 @@ function lastOffsetOf(append: AppendOperation): number {
 	return append.baseOffset + append.offsets - 1;
 }
 
+/** The first batch behind the damage at `position` that holds `offset` or begins after it. */
+function batchBehind(
+	segment: Segment,
+	position: number,
+	offset: number,
+): { position: number; baseOffset: number } | undefined {
+	let at = position;
+	for (;;) {
+		const sound = segment.findSound(at + 1, segment.baseOffset);
+		if (sound === undefined) return undefined;
+		at = sound.position;
+		let header: BatchHeader | undefined = sound.header;
+		while (header !== undefined && header.lastOffset < offset) {
+			at += header.sizeBytes;
+			if (at >= segment.sizeBytes) return undefined;
+			header = segment.headerAt(at);
+		}
+		if (header !== undefined) return { position: at, baseOffset: header.baseOffset };
+	}
+}
+
 /** Copies whole batches, one at least, up to `maxBytes`. */
 function copyWithin(batches: readonly Buffer[], maxBytes: number): Buffer {
 	let bytes = 0;
@@ -399,7 +481,7 @@ function soundBytes(bytes: Buffer, offset: number, maxBytes: number): number {
 			const header = readBatchHeader(bytes, at);
 			const end = at + header.sizeBytes;
 			if (end > bytes.length || end > maxBytes) break;
-			if (at === 0 && header.lastOffset < offset) break;
+			if (at === 0 ? header.lastOffset < offset : header.baseOffset !== next) break;
 			if (batchProblem(bytes.subarray(at, end), header, next) !== undefined) break;
 			at = end;
 			next = header.lastOffset + 1;
@@ -410,6 +492,6 @@ function soundBytes(bytes: Buffer, offset: number, maxBytes: number): number {
 	return at;
 }
 
-function firstBatchBytes(bytes: Buffer): number | undefined {
-	return bytes.length < BATCH_HEADER_BYTES ? undefined : bytes.readUInt32BE(8) + 12;
+function firstBatchBytes(bytes: Buffer): number {
+	return bytes.length < BATCH_HEADER_BYTES ? 0 : bytes.readUInt32BE(8) + 12;
 }

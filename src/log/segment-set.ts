@@ -34,76 +34,26 @@ export class SegmentSet {
 	}
 
 	/**
-	 * Opens what is on disk: everything up to the checkpoint as it is, unread; batches behind it as far
-	 * as they prove sound and without a hole. The rest is removed: the journal has it.
+	 * Opens what the checkpoint vouches for, unread. Whatever lies behind it is removed: the journal has
+	 * it, and what a cache shows there need not be on the medium.
 	 */
 	recover(checkpointOffset: number, state: SegmentState | undefined, config: PartitionConfig, damage: OnDamage): void {
-		this.#recoverSegments(checkpointOffset, state, config, damage);
-		this.#sealRecovered(state?.baseOffset ?? 0);
-	}
-
-	#recoverSegments(
-		checkpointOffset: number,
-		state: SegmentState | undefined,
-		config: PartitionConfig,
-		damage: OnDamage,
-	): void {
 		this.checkpointOffset = checkpointOffset;
-		const bases = this.#bases();
-		const activeBase = state?.baseOffset ?? 0;
-		const old = bases.filter((base) => base < activeBase);
-		this.#segments = old.map((base) => new Segment(this.#disk, this.folder, base));
 		this.nextOffset = checkpointOffset;
-		let behind = bases.filter((base) => base >= activeBase);
-		if (state !== undefined) {
-			if (behind[0] === activeBase) {
-				behind = behind.slice(1);
-				if (!this.#recoverActive(state, config, damage)) {
-					this.#removeAll(behind);
-					return;
-				}
-			} else if (state.sizeBytes > 0 && checkpointOffset > this.logStartOffset) {
-				damage(joinPath(this.folder, segmentName(activeBase) + LOG_SUFFIX), 0, "the file is missing");
-			}
+		const activeBase = state?.baseOffset ?? -1;
+		for (const base of this.#bases()) {
+			if (base <= activeBase) this.#segments.push(new Segment(this.#disk, this.folder, base));
+			else this.#remove(base);
 		}
-		for (const [i, base] of behind.entries()) {
-			if (base !== this.nextOffset) {
-				this.#removeAll(behind.slice(i));
-				return;
-			}
-			const segment = new Segment(this.#disk, this.folder, base);
-			const scan = segment.rebuildIndexes(config.indexIntervalBytes);
-			this.#segments.push(segment);
-			this.nextOffset = scan.nextOffset;
-			this.namesChanged = true;
-			if (scan.problem !== undefined) {
-				segment.truncate(scan.endPosition);
-				this.#removeAll(behind.slice(i + 1));
-				return;
-			}
+		if (state === undefined) return;
+		const active = this.#segments.at(-1);
+		if (active?.baseOffset === activeBase) {
+			const problem = active.restore(state, config.indexIntervalBytes);
+			if (problem !== undefined) damage(active.path, problem.position, problem.what);
+		} else if (state.sizeBytes > 0 && checkpointOffset > this.logStartOffset) {
+			// Retention may take a segment that ends just where the checkpoint is.
+			damage(joinPath(this.folder, segmentName(activeBase) + LOG_SUFFIX), 0, "the file is missing");
 		}
-	}
-
-	/** The recovered segments but the last will not be appended to. */
-	#sealRecovered(activeBase: number): void {
-		for (const segment of this.#segments.slice(0, -1)) if (segment.baseOffset >= activeBase) segment.seal();
-	}
-
-	/** Returns whether segments behind it may be looked at. */
-	#recoverActive(state: SegmentState, config: PartitionConfig, damage: OnDamage): boolean {
-		const segment = new Segment(this.#disk, this.folder, state.baseOffset);
-		const scan = segment.restore(state, this.checkpointOffset, config.indexIntervalBytes);
-		this.#segments.push(segment);
-		this.nextOffset = Math.max(scan.nextOffset, this.checkpointOffset);
-		if (scan.endPosition < state.sizeBytes) {
-			damage(segment.path, scan.endPosition, scan.problem ?? "the file is shorter than it was at the last checkpoint");
-			// Batches behind the damage are still good for readers, but nothing more goes into this file.
-			if (segment.sizeBytes > scan.endPosition) {
-				this.#segments.push(new Segment(this.#disk, this.folder, this.nextOffset));
-				return false;
-			}
-		} else if (scan.problem !== undefined) segment.truncate(scan.endPosition);
-		return scan.problem === undefined;
 	}
 
 	get list(): readonly Segment[] {
@@ -194,7 +144,8 @@ export class SegmentSet {
 		this.namesChanged = false;
 		for (const segment of this.#segments) {
 			if (this.#closed) return;
-			if (segment.dirty) await segment.sync();
+			// Retention may have removed it meanwhile.
+			if (segment.dirty && this.has(segment)) await segment.sync();
 		}
 		if (names && !this.#closed) this.#disk.syncDirectory(this.folder);
 	}
@@ -202,7 +153,7 @@ export class SegmentSet {
 	/** The partition is being deleted. */
 	close(): void {
 		this.#closed = true;
-		this.release();
+		for (const segment of this.#segments) segment.retire();
 	}
 
 	get dirty(): boolean {
@@ -222,10 +173,9 @@ export class SegmentSet {
 		return bases.sort((a, b) => a - b);
 	}
 
-	#removeAll(bases: readonly number[]): void {
-		for (const base of bases)
-			for (const suffix of [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX])
-				this.#disk.remove(joinPath(this.folder, segmentName(base) + suffix));
-		if (bases.length > 0) this.namesChanged = true;
+	#remove(base: number): void {
+		for (const suffix of [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX])
+			this.#disk.remove(joinPath(this.folder, segmentName(base) + suffix));
+		this.namesChanged = true;
 	}
 }

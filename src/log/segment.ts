@@ -18,6 +18,8 @@ const TIME_ENTRY_BYTES = 12;
 /** An index entry has 31 bits for offsets and positions. */
 const RELATIVE_MAX = 0x7fff_ffff;
 const SCAN_BYTES = 256 * 1024;
+/** So many index entries are tried, from the best one back, before all of the segment is walked. */
+const LOOK_UP_TRIES = 4;
 
 /** What a scan of a segment's batches came to. */
 export interface ScanResult {
@@ -38,6 +40,7 @@ export class Segment {
 	#file: DiskFile | undefined;
 	#reads = 0;
 	#closeWanted = false;
+	#retired = false;
 	sizeBytes: number;
 	/** Written since the last sync. */
 	dirty = false;
@@ -58,13 +61,38 @@ export class Segment {
 		this.sizeBytes = disk.fileSize(this.path) ?? 0;
 	}
 
-	/** Largest record timestamp; from the time index where the segment was not written by this process. */
+	/** Largest record timestamp; from the time index where the segment was not written by this process, if that tells the truth. */
 	get maxTimestamp(): number {
 		if (this.#maxTimestamp === undefined) {
-			const count = this.#timeIndex.count;
-			this.#maxTimestamp = count === 0 ? -1 : readTimestamp(this.#timeIndex.at(count - 1));
+			const last = this.#timeEntry(this.#timeIndex.count - 1);
+			this.#maxTimestamp = last?.timestamp ?? this.#largestInHeaders();
 		}
 		return this.#maxTimestamp;
+	}
+
+	#largestInHeaders(): number {
+		let largest = -1;
+		let position = 0;
+		for (let header = this.headerAt(0); header !== undefined; header = this.headerAt(position)) {
+			largest = Math.max(largest, header.maxTimestamp);
+			position += header.sizeBytes;
+		}
+		return largest;
+	}
+
+	/** The time index's entry `i`, if the batch that it names is there and has that timestamp. */
+	#timeEntry(i: number): { timestamp: number; offset: number } | undefined {
+		if (i < 0) return undefined;
+		const entry = this.#timeIndex.at(i);
+		const timestamp = readTimestamp(entry);
+		const offset = this.baseOffset + entry.readUInt32BE(8);
+		let position = this.lookUp(offset);
+		let header = this.headerAt(position);
+		while (header !== undefined && header.lastOffset < offset) {
+			position += header.sizeBytes;
+			header = this.headerAt(position);
+		}
+		return header?.lastOffset === offset && header.maxTimestamp === timestamp ? { timestamp, offset } : undefined;
 	}
 
 	/** Bytes of its three files. */
@@ -94,39 +122,37 @@ export class Segment {
 	}
 
 	/**
-	 * Goes back to what was synced, keeping batches behind it that prove sound. Returns the scan of
-	 * those; `problem` also names a file that is shorter than it was at the checkpoint.
+	 * Goes back to the checkpoint: what is behind it is cut off (the journal has it), and the last block
+	 * of each file is written once more, since neither a power cut nor a cache that outlived a failed
+	 * sync can be told from the outside. Returns what is wrong before the checkpoint, if anything.
 	 */
-	restore(state: SegmentState, nextOffset: number, indexIntervalBytes: number): ScanResult {
+	restore(state: SegmentState, indexIntervalBytes: number): { position: number; what: string } | undefined {
 		this.dirty = true;
-		this.#restoreTail(state);
-		if (
-			this.sizeBytes < state.sizeBytes ||
-			this.#index.count < state.indexEntries ||
-			this.#timeIndex.count < state.timeIndexEntries ||
-			crc32c(this.#index.lastBytes(state.indexEntries, BLOCK_BYTES)) !== state.indexTailCrc ||
-			crc32c(this.#timeIndex.lastBytes(state.timeIndexEntries, BLOCK_BYTES)) !== state.timeIndexTailCrc
-		) {
-			return this.rebuildIndexes(indexIntervalBytes);
+		if (this.sizeBytes > state.sizeBytes) {
+			this.#open().truncate(state.sizeBytes);
+			this.sizeBytes = state.sizeBytes;
 		}
-		this.#index.truncate(state.indexEntries);
-		this.#timeIndex.truncate(state.timeIndexEntries);
+		const tail = Buffer.from(state.tail, "base64");
+		const tailPosition = state.sizeBytes - tail.length;
+		if (tail.length > 0 && this.sizeBytes >= tailPosition) {
+			this.#open().write([tail], tailPosition);
+			this.sizeBytes = state.sizeBytes;
+		}
 		this.#sinceIndexEntry = state.sinceIndexEntry;
 		this.firstTimestamp = state.firstTimestamp;
 		this.#maxTimestamp = state.maxTimestamp;
 		this.#maxTimestampOffset = state.maxTimestampOffset;
-		return this.scan(state.sizeBytes, nextOffset, (batch, _header, position) =>
-			this.#note([batch], position, indexIntervalBytes),
-		);
-	}
-
-	#restoreTail(state: SegmentState): void {
-		const tail = Buffer.from(state.tail, "base64");
-		const position = state.sizeBytes - tail.length;
-		if (tail.length === 0 || this.sizeBytes < position) return;
-		if (this.readNow(position, tail.length).equals(tail)) return;
-		this.#open().write([tail], position);
-		this.sizeBytes = Math.max(this.sizeBytes, state.sizeBytes);
+		if (
+			this.sizeBytes === state.sizeBytes &&
+			restoreEntries(this.#index, state.indexEntries, state.indexTailCrc) &&
+			restoreEntries(this.#timeIndex, state.timeIndexEntries, state.timeIndexTailCrc)
+		)
+			return undefined;
+		const scan = this.rebuildIndexes(indexIntervalBytes);
+		if (scan.problem !== undefined) return { position: scan.endPosition, what: scan.problem };
+		if (this.sizeBytes < state.sizeBytes)
+			return { position: this.sizeBytes, what: `the file had ${state.sizeBytes} bytes at the last checkpoint` };
+		return undefined;
 	}
 
 	fits(lastOffset: number, bytes: number, maxBytes: number): boolean {
@@ -137,8 +163,9 @@ export class Segment {
 	append(batches: readonly Buffer[], indexIntervalBytes: number): void {
 		let bytes = 0;
 		for (const batch of batches) bytes += batch.length;
-		this.#open().write(batches, this.sizeBytes);
+		// Before the write: one that fails may have spoilt part of the last block all the same.
 		this.dirty = true;
+		this.#open().write(batches, this.sizeBytes);
 		const positions = this.sizeBytes;
 		this.#note(batches, positions, indexIntervalBytes);
 		this.sizeBytes = positions + bytes;
@@ -181,8 +208,12 @@ export class Segment {
 		}
 	}
 
-	/** No more will be appended: the time index gets the segment's largest timestamp as its last entry. */
+	/** No more will be appended: both indexes are there, and the time index has the segment's largest timestamp as its last entry. */
 	seal(): void {
+		if (this.sizeBytes > 0) {
+			this.#index.make();
+			this.#timeIndex.make();
+		}
 		if (this.maxTimestamp > this.#lastIndexedTimestamp() && this.#maxTimestampOffset >= 0) {
 			this.#timeIndex.append(this.#timeBytes(this.maxTimestamp, this.#maxTimestampOffset));
 			this.dirty = true;
@@ -203,19 +234,26 @@ export class Segment {
 		}
 	}
 
-	/** Where to begin looking for the batch that holds `offset`: a position at or before it. */
+	/**
+	 * Where to begin looking for the batch that holds `offset`: a position at or before it. An index entry is
+	 * believed only where the batch that it names lies there: a damaged index costs time, never a record.
+	 */
 	lookUp(offset: number): number {
 		const relative = offset - this.baseOffset;
-		const found = this.#index.lastWhere((entry) => entry.readUInt32BE(0) <= relative);
-		if (found < 0) return 0;
-		const position = this.#index.at(found).readUInt32BE(4);
-		return position < this.sizeBytes ? position : 0;
+		const best = this.#index.lastWhere((entry) => entry.readUInt32BE(0) <= relative);
+		for (let i = best; i >= 0 && i > best - LOOK_UP_TRIES; i--) {
+			const entry = this.#index.at(i);
+			const ends = entry.readUInt32BE(0);
+			const position = entry.readUInt32BE(4);
+			if (ends <= relative && this.headerAt(position)?.lastOffset === this.baseOffset + ends) return position;
+		}
+		return 0;
 	}
 
 	/** An offset before which no record is younger than `timestampMs`, by the time index. */
 	lookUpTime(timestampMs: number): number {
 		const found = this.#timeIndex.lastWhere((entry) => readTimestamp(entry) < timestampMs);
-		return found < 0 ? this.baseOffset : this.baseOffset + this.#timeIndex.at(found).readUInt32BE(8);
+		return this.#timeEntry(found)?.offset ?? this.baseOffset;
 	}
 
 	/** Reads up to `bytes` from `position`; fewer only at the end. Off the event loop. */
@@ -310,13 +348,6 @@ export class Segment {
 		}
 	}
 
-	/** Cuts off what a scan found unsound; the indexes never pointed there. */
-	truncate(position: number): void {
-		if (this.sizeBytes > position) this.#open().truncate(position);
-		this.sizeBytes = position;
-		this.dirty = true;
-	}
-
 	/**
 	 * Writes both indexes anew from the batches before `endPosition`, which must be sound; needed when
 	 * the process did not write them itself, or their end is in doubt.
@@ -380,12 +411,23 @@ export class Segment {
 		this.#closeWanted = false;
 		this.#file?.close();
 		this.#file = undefined;
-		this.#index.close();
-		this.#timeIndex.close();
+		if (this.#retired) {
+			this.#index.retire();
+			this.#timeIndex.retire();
+		} else {
+			this.#index.close();
+			this.#timeIndex.close();
+		}
+	}
+
+	/** No file is opened any more: its names may be another segment's by now. Reads under way end. */
+	retire(): void {
+		this.#retired = true;
+		this.release();
 	}
 
 	remove(): void {
-		this.release();
+		this.retire();
 		for (const path of [this.path, this.#index.path, this.#timeIndex.path]) this.#disk.remove(path);
 	}
 
@@ -395,7 +437,10 @@ export class Segment {
 	}
 
 	#open(): DiskFile {
-		this.#file ??= this.#disk.open(this.path, "create");
+		if (this.#file === undefined) {
+			if (this.#retired) throw new Error(`${this.path} was removed`);
+			this.#file = this.#disk.open(this.path, "create");
+		}
 		return this.#file;
 	}
 
@@ -426,6 +471,14 @@ export function batchProblem(batch: Buffer, header: BatchHeader, expectedOffset:
 	if (header.baseOffset < expectedOffset) return `offset ${header.baseOffset} where ${expectedOffset} was due`;
 	if (crc32c(batch, 21, header.sizeBytes) !== header.crc) return "the batch's CRC-32C is wrong";
 	return undefined;
+}
+
+/** Cuts an index back to `count` entries; false when they are not the ones that were there at the checkpoint. */
+function restoreEntries(entries: EntryFile, count: number, tailCrc: number): boolean {
+	if (entries.count < count || crc32c(entries.lastBytes(count, BLOCK_BYTES)) !== tailCrc) return false;
+	entries.truncate(count);
+	entries.rewriteLastBlock(BLOCK_BYTES);
+	return true;
 }
 
 function readTimestamp(entry: Buffer): number {

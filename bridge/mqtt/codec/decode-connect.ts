@@ -4,7 +4,7 @@ import { Reader } from "./primitives.ts";
 import { readProperties } from "./properties.ts";
 import { ReasonCode } from "./reason-codes.ts";
 import { cite, malformed } from "./refusals.ts";
-import { validateTopicName } from "./topic.ts";
+import { printable, validateTopicName } from "./topic.ts";
 
 const USER_NAME = 0x80;
 const PASSWORD = 0x40;
@@ -27,11 +27,13 @@ export function decodeConnect(buffer: Buffer, start: number, end: number): Conne
 	const keepAliveSeconds = reader.uint16("the Keep Alive");
 	const properties = readProperties(reader, "connect", "client");
 
-	const clientId = reader.text("the Client Identifier");
+	const clientId = printable(reader.text("the Client Identifier"), version, "the Client Identifier");
 	const cleanStart = (flags & CLEAN_START) !== 0;
 	if (clientId === "") checkEmptyClientId(version, cleanStart);
 	const will = (flags & WILL) === 0 ? undefined : readWill(reader, flags);
-	const username = has(reader, flags, USER_NAME) ? reader.text("the User Name") : undefined;
+	const username = has(reader, flags, USER_NAME)
+		? printable(reader.text("the User Name"), version, "the User Name")
+		: undefined;
 	const password = has(reader, flags, PASSWORD) ? reader.binary("the Password") : undefined;
 	reader.expectEnd("MQTT-3.1.4-1", "the CONNECT's payload");
 
@@ -44,9 +46,9 @@ function readVersion(reader: Reader): Version {
 	const level = reader.byte("the Protocol Version");
 	if (name === "MQTT" && (level === 4 || level === 5)) return level;
 	if (name === "MQIsdp" && level === 3) return 3;
-	// A level above 5 understands an answer of 5.0. A mosquitto bridge sends 0x80 | level to ask for a private dialect; told
-	// "unacceptable protocol level" in the level's own terms, it tries again without.
-	const answer: Version = name === "MQIsdp" ? 3 : level >= 5 && level < 0x80 ? 5 : 4;
+	// 3.1.1 demands its "unacceptable protocol level" here, 5.0 only allows its own answer; so levels that nobody knows get the
+	// former. A mosquitto bridge sends 0x80 | level to ask for a private dialect; told so, it tries again without.
+	const answer: Version = name === "MQIsdp" ? 3 : 4;
 	throw new MqttError(
 		ReasonCode.UnsupportedProtocolVersion,
 		cite("MQTT-3.1.2-2", answer),

@@ -41,7 +41,7 @@ const ONLY_SERVER: ReadonlySet<PacketTypeName> = new Set(["connack", "suback", "
  * view of `buffer`; everything else is a copy. Throws MqttError and nothing else.
  */
 export function decodePacket(buffer: Buffer, position: number, end: number, version: Version, sender?: Sender): Packet {
-	const bodyStart = readFixedHeader(buffer, position, end, version);
+	const bodyStart = readFixedHeader(buffer, position, end, connectIsOf31(buffer, position, end) ? 3 : version);
 	const type = buffer[position]! >> 4;
 	const name = NAMES[type - 1]!;
 	if (sender === "client" ? ONLY_SERVER.has(name) : sender === "server" && ONLY_CLIENT.has(name)) {
@@ -75,6 +75,16 @@ export function decodePacket(buffer: Buffer, position: number, end: number, vers
 		default:
 			return decodePing(reader, name);
 	}
+}
+
+const MQISDP = Buffer.from("\0\x06MQIsdp");
+
+/** CONNECT tells its version only in its body, and its flags are read before: 3.1 calls them "not used". */
+function connectIsOf31(buffer: Buffer, position: number, end: number): boolean {
+	if (buffer[position]! >> 4 !== PacketType.connect) return false;
+	// In front of it a Remaining Length of one to four bytes.
+	const found = buffer.indexOf(MQISDP, position + 2);
+	return found > 0 && found <= position + 5 && found + MQISDP.length <= end;
 }
 
 function decodePublish(

@@ -9,6 +9,7 @@ import { ReasonCode } from "./reason-codes.ts";
 /** Statements ("MQTT-…") and sections of 5.0, and where 3.1.1 says the same. */
 const IN_3_1_1: Readonly<Record<string, string>> = {
 	"1.5": "1.5",
+	"1.5.4": "1.5.3",
 	"1.5.5": "2.2.3",
 	"2.1.2": "2.2.1",
 	"2.1.4": "2.2.3",

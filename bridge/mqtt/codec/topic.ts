@@ -7,7 +7,7 @@
  */
 import type { Version } from "./packets.ts";
 import { readText } from "./primitives.ts";
-import { malformed } from "./refusals.ts";
+import { cite, malformed } from "./refusals.ts";
 
 const HASH = 0x23;
 const PLUS = 0x2b;
@@ -29,7 +29,21 @@ export function validateTopicName(buffer: Buffer, start: number, end: number, ve
 			);
 		}
 	}
-	return readText(buffer, start, end, version, "the Topic Name");
+	return printable(readText(buffer, start, end, version, "the Topic Name"), version, "the Topic Name");
+}
+
+/**
+ * Refuses control characters, U+0001 to U+001F and U+007F to U+009F, in what names things: section 1.5.4 leaves that to the
+ * receiver. Names end up in logs and on terminals, where these would act. Properties may have them: a text of several lines is
+ * legitimate.
+ */
+export function printable(text: string, version: Version, what: string): string {
+	for (let at = 0; at < text.length; at++) {
+		const code = text.charCodeAt(at);
+		if (code >= 0x20 && (code < 0x7f || code > 0x9f)) continue;
+		throw malformed(version, "1.5.4", `${what} contains the control character U+00${code.toString(16).padStart(2, "0")}`);
+	}
+	return text;
 }
 
 /** What is wrong with a topic name given as text, undefined when nothing is; for what we are about to send. */
@@ -53,6 +67,7 @@ export interface TopicFilter {
  */
 export function validateTopicFilter(text: string, version: Version = 5): TopicFilter {
 	if (text.length === 0) throw malformed(version, "MQTT-4.7.3-1", "the Topic Filter is empty");
+	printable(text, version, "the Topic Filter");
 	if (!text.startsWith(SHARE_PREFIX) && text !== "$share") {
 		checkWildcards(text, version);
 		return { shareName: undefined, filter: text };
@@ -78,18 +93,32 @@ export function validateTopicFilter(text: string, version: Version = 5): TopicFi
 }
 
 function checkWildcards(filter: string, version: Version): void {
+	const problem = wildcardProblem(filter);
+	if (problem !== undefined) throw malformed(version, problem.clause, `${problem.what} of the Topic Filter ${quoted(filter)}`);
+}
+
+/** What is wrong with the wildcards of a filter given as text, in a sentence with its clause; undefined when nothing is. */
+export function topicFilterProblem(filter: string): string | undefined {
+	if (filter.length === 0) return `a topic filter has at least one character ${cite("MQTT-4.7.3-1", 5)}`;
+	if (filter.includes("\0")) return `a topic filter has no U+0000 ${cite("MQTT-4.7.3-2", 5)}`;
+	const problem = wildcardProblem(filter);
+	return problem === undefined ? undefined : `${problem.what} of a topic filter ${cite(problem.clause, 5)}`;
+}
+
+function wildcardProblem(filter: string): { clause: string; what: string } | undefined {
 	for (let at = 0; at < filter.length; at++) {
 		const code = filter.charCodeAt(at);
 		if (code !== HASH && code !== PLUS) continue;
 		const last = at === filter.length - 1;
 		const startsLevel = at === 0 || filter[at - 1] === "/";
 		if (code === HASH && !(startsLevel && last)) {
-			throw malformed(version, "MQTT-4.7.1-1", `# must be the whole last level of the Topic Filter ${quoted(filter)}`);
+			return { clause: "MQTT-4.7.1-1", what: "# must be the whole last level" };
 		}
 		if (code === PLUS && !(startsLevel && (last || filter[at + 1] === "/"))) {
-			throw malformed(version, "MQTT-4.7.1-2", `+ must be a whole level of the Topic Filter ${quoted(filter)}`);
+			return { clause: "MQTT-4.7.1-2", what: "+ must be a whole level" };
 		}
 	}
+	return undefined;
 }
 
 /** For messages: a filter may be 64 KB of anything. */

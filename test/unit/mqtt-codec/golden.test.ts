@@ -272,8 +272,10 @@ describe("text", () => {
 		expect(decode(raw("30 07 0004 efbbbf61 00"))).toMatchObject({ topic: "\ufeffa" });
 	});
 
-	it("control characters, noncharacters and the last code point are accepted", () => {
-		for (const topic of ["\u0001", "\u007f", "\u0085", "\ufdd0", "\uffff", "\u{10ffff}", "\ud7ff\ue000"]) {
+	it("noncharacters and the last code point are accepted in names, and control characters in what names nothing", () => {
+		const lines = { ...publish, properties: { userProperties: [["a\tb", "1\n2"]] as [string, string][] } };
+		expect(decode(encodePacket(lines, 5), 5)).toMatchObject({ properties: lines.properties });
+		for (const topic of ["\u00a0", " ", "\ufdd0", "\uffff", "\u{10ffff}", "\ud7ff\ue000"]) {
 			const packet = { ...publish, topic };
 			expect(decode(encodePacket(packet, 4), 4)).toMatchObject({ topic });
 		}

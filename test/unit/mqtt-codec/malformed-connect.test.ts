@@ -203,7 +203,7 @@ describe("a CONNECT that must not be accepted", () => {
 		check({ name: "[MQTT-3.1.2-2] x", packet: whole, code: 0x84, clause: expect.any(String) }).version;
 
 	it("is answered in a version that its sender understands, or not at all", () => {
-		expect(versionOf(packet(0x10, "MQTT", 6, 2, 0, 60, 0, "c"))).toBe(5);
+		expect(versionOf(packet(0x10, "MQTT", 6, 2, 0, 60, 0, "c"))).toBe(4);
 		expect(versionOf(packet(0x10, "MQTT", 3, 2, 0, 60, "c"))).toBe(4);
 		expect(versionOf(packet(0x10, "MQTT", 0x84, 2, 0, 60, "c"))).toBe(4);
 		expect(versionOf(packet(0x10, "MQIsdp", 0x83, 2, 0, 60, "c"))).toBe(3);
