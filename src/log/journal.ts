@@ -245,6 +245,12 @@ export class Journal {
 		return true;
 	}
 
+	/** The longest entry for which a checkpoint always makes room: one beside the file in use, which is no longer than that either. */
+	get entryBytesMax(): number {
+		const { fileBytes, filesMax } = this.#options;
+		return Math.min(MAX_ENTRY_BYTES, Math.floor((fileBytes * filesMax) / 2) - HEADER_BYTES);
+	}
+
 	/** Writes the next entry; `makeRoom` for the same has just returned true. Durable after `sync`. Returns its bytes. */
 	write(appends: readonly AppendOperation[], state: readonly StateOperation[]): number {
 		const current = this.#current as UsedFile;
@@ -348,6 +354,12 @@ export class Journal {
 	#makeSmall(entryBytes: number, quotaBytes: number): OpenFile | undefined {
 		const { fileBytes } = this.#options;
 		const sizeBytes = Math.max(Math.min(SMALL_FILE_BYTES, fileBytes), HEADER_BYTES + entryBytes);
+		// Spare files that are too small for it make way.
+		while (this.totalBytes + sizeBytes > quotaBytes && this.#spare.length > 0) {
+			const spare = this.#spare.pop() as OpenFile;
+			spare.file.close();
+			this.#disk.remove(joinPath(this.#folder, spare.name));
+		}
 		if (this.totalBytes + sizeBytes > quotaBytes) return undefined;
 		const name = this.#newName();
 		const file = this.#disk.open(joinPath(this.#folder, name), "create");

@@ -65,6 +65,10 @@ const POOL_IDLE_BYTES = 4 * 1024 * 1024;
 const RETRY_MS = 1000;
 /** Roughly what an append operation and a batch header add to a commit. */
 const APPEND_OVERHEAD_BYTES = 96;
+/** What the heads of an entry and of its batches may add to a group. */
+const ENTRY_OVERHEAD_BYTES = 8 * 1024;
+/** The journal has 16 bits for a key's length. */
+const KEY_BYTES_MAX = 0xffff;
 
 export class Log implements Gatherer {
 	readonly services: LogServices;
@@ -74,6 +78,7 @@ export class Log implements Gatherer {
 	#gathered: Partition[] = [];
 	#listeners: CommitListener[] = [];
 	#bytes = 0;
+	readonly #commitBytes: number;
 	#grouping = false;
 	/** Closed commits that wait for the one being written. */
 	readonly #queue: Commit[] = [];
@@ -88,6 +93,8 @@ export class Log implements Gatherer {
 	#committedSequence: number;
 	#checkpoint: Promise<void> | undefined;
 	#refusal: BrokerError | undefined;
+	/** Waits for no space while the log is being stopped. */
+	#onFull: (() => void) | undefined;
 	#failed: Error | undefined;
 	#stopped = false;
 	/** Since the process started. */
@@ -98,6 +105,7 @@ export class Log implements Gatherer {
 		this.#state = state;
 		this.#pace = new SyncPace(services.inlineSyncBelowMs ?? 0);
 		this.#committedSequence = services.journal.sequence;
+		this.#commitBytes = Math.min(COMMIT_BYTES, services.journal.entryBytesMax / 2);
 	}
 
 	/** Set when storage failed: nothing more is acknowledged. */
@@ -129,8 +137,10 @@ export class Log implements Gatherer {
 		});
 	}
 
-	/** Durable with the commit being gathered, and only together with all else in it. */
+	/** Durable with the commit being gathered, and only together with all else in it. Throws INVALID_REQUEST, KAFKA_STORAGE_ERROR. */
 	putState(space: number, key: string, value: Uint8Array): void {
+		if (key.length * 3 > KEY_BYTES_MAX && Buffer.byteLength(key) > KEY_BYTES_MAX)
+			throw new BrokerError("INVALID_REQUEST", `a state key of more than ${KEY_BYTES_MAX} bytes`);
 		this.admit(key.length * 3 + value.length + 8);
 		this.#state.set(space, key, value);
 	}
@@ -153,9 +163,8 @@ export class Log implements Gatherer {
 	 * are in one commit, whatever their size. Throws RECORD_LIST_TOO_LARGE.
 	 */
 	group<T>(bytes: number, work: () => T): T {
-		if (bytes > GROUP_BYTES_MAX)
-			throw new BrokerError("RECORD_LIST_TOO_LARGE", `${bytes} bytes in one request, ${GROUP_BYTES_MAX} are the most`);
-		if (this.#bytes > 0 && this.#bytes + bytes > COMMIT_BYTES) this.#close();
+		this.#checkFits(bytes);
+		if (this.#bytes > 0 && this.#bytes + bytes > this.#commitBytes) this.#close();
 		this.#grouping = true;
 		try {
 			return work();
@@ -170,10 +179,20 @@ export class Log implements Gatherer {
 
 	admit(bytes: number): void {
 		if (this.#refusal !== undefined) throw this.#refusal;
-		if (this.#bytes + bytes > COMMIT_BYTES && this.#bytes > 0 && !this.#grouping) this.#close();
+		if (this.#bytes + bytes > this.#commitBytes && !this.#grouping) {
+			this.#checkFits(bytes);
+			if (this.#bytes > 0) this.#close();
+		}
 		this.#bytes += bytes;
 		this.services.pressure.add(bytes);
 		if (!this.#scheduled) this.#schedule();
+	}
+
+	/** An entry that no checkpoint can make room for would be waited for for ever. */
+	#checkFits(bytes: number): void {
+		const most = Math.min(GROUP_BYTES_MAX, this.services.journal.entryBytesMax - ENTRY_OVERHEAD_BYTES);
+		if (bytes > most)
+			throw new BrokerError("RECORD_LIST_TOO_LARGE", `${bytes} bytes at once, ${most} are the most that the journal takes`);
 	}
 
 	join(partition: Partition): void {
@@ -383,6 +402,8 @@ export class Log implements Gatherer {
 
 	async #runCheckpoint(): Promise<void> {
 		const { catalog, journal } = this.services;
+		// A failed sync leaves nothing that a later checkpoint could vouch for.
+		if (this.#failed !== undefined) throw this.#failed;
 		const sequence = this.#committedSequence;
 		this.flush();
 		const dirty = [...this.partitions.values()].filter((partition) => partition.needsCheckpoint);
@@ -395,6 +416,7 @@ export class Log implements Gatherer {
 		const state = this.#state.beginCheckpoint();
 		try {
 			for (const partition of dirty) await syncOrFail(partition);
+			if (this.#failed !== undefined) throw this.#failed;
 			catalog.checkpoint(
 				sequence,
 				points.filter(({ id }) => this.partitions.has(id)),
@@ -427,6 +449,7 @@ export class Log implements Gatherer {
 				error: String(error),
 			});
 		this.#refusal = new BrokerError("KAFKA_STORAGE_ERROR", "the disk is full", { cause: error });
+		this.#onFull?.();
 		this.#retry ??= this.services.clock.after(RETRY_MS, () => this.#tryAgain());
 	}
 
@@ -497,17 +520,30 @@ export class Log implements Gatherer {
 
 	/** Waits for what is gathered, then writes a last checkpoint. Nothing may be appended any more. */
 	async stop(): Promise<void> {
-		if (this.#failed === undefined) {
-			this.#linger?.cancel();
-			if (this.#linger !== undefined) this.#begin();
-			if (!this.idle) await this.whenCommitted();
+		try {
+			if (this.#failed === undefined) await this.#finishAll();
+		} finally {
+			this.#stopped = true;
+			for (const partition of this.partitions.values()) partition.release();
+			this.services.journal.close();
+		}
+	}
+
+	/** What a full disk leaves undone the journal has, but for what was never acknowledged. */
+	async #finishAll(): Promise<void> {
+		this.#linger?.cancel();
+		if (this.#linger !== undefined) this.#begin();
+		const full = new Promise<void>((resolve) => {
+			this.#onFull = resolve;
+		});
+		if (!this.idle && this.#refusal === undefined) await Promise.race([this.whenCommitted(), full]);
+		try {
 			// One that began earlier may not have all.
 			await this.#checkpoint;
 			await this.checkpoint();
+		} catch (error) {
+			if (this.#failed !== undefined || this.#refusal === undefined) throw error;
 		}
-		this.#stopped = true;
-		for (const partition of this.partitions.values()) partition.release();
-		this.services.journal.close();
 	}
 }
 
