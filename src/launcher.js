@@ -37,7 +37,17 @@ async function restartWithPinnedNode() {
 	child.on("exit", (code, signal) => process.exit(signal ? 128 + constants.signals[signal] : code));
 }
 
+/*
+ * V8 doubles its space for new objects under load, up to 16 MiB, and keeps it: 14 MB of a gateway's
+ * resident memory with 1,000 connections, for a few per cent of speed. This flag, alone among those about
+ * that space, still works once the heap exists.
+ */
+function keepYoungGenerationSmall() {
+	process.getBuiltinModule("node:v8").setFlagsFromString("--semi-space-growth-factor=1");
+}
+
 if (Number.parseInt(process.versions.node, 10) >= OLDEST_NODE) {
+	keepYoungGenerationSmall();
 	import("./main.js");
 } else {
 	restartWithPinnedNode();

@@ -53,6 +53,7 @@ export class CatchUp {
 			const [id, track] = first;
 			const feed = this.#deliveries.feeds.get(id);
 			if (feed === undefined || track.next >= feed.next) {
+				if (feed === undefined) outbox.dropRepeats(id, Number.POSITIVE_INFINITY); // the topic was deleted
 				tracks.delete(id);
 				this.#release(outbox, id);
 				continue;
@@ -106,7 +107,8 @@ export class CatchUp {
 		const outbox = this.#outbox;
 		const track = this.#track;
 		const interest = this.#deliveries.interestOf(outbox.session, event);
-		if (event.offset < track.sentBelow) return outbox.offerAgain(event, interest, this.#nowMs);
+		if (event.offset < track.sentBelow || outbox.hasRepeat(event.partition, event.offset))
+			return outbox.offerAgain(event, interest, this.#nowMs);
 		if (interest === undefined) return true;
 		if (event.offset < track.awayBelow && (event.qos === 0 || interest.qos === 0)) return true;
 		return outbox.offer(event, interest, this.#nowMs);
@@ -137,8 +139,11 @@ export class CatchUp {
 			if (bytes.length === 0) track.next = Math.max(track.next, feed.next);
 			else this.#hold(outbox, id, bytes);
 		} catch (error) {
-			if (outbox.closed || track === undefined || feed === undefined) return;
-			if (!(error instanceof BrokerError && error.code === "OFFSET_OUT_OF_RANGE")) {
+			if (outbox.closed || id === undefined || track === undefined || feed === undefined) return;
+			if (
+				this.#deliveries.feeds.get(id) === feed &&
+				!(error instanceof BrokerError && error.code === "OFFSET_OUT_OF_RANGE")
+			) {
 				this.#broker.logger.error("an MQTT subscriber could not catch up; it will be tried again", {
 					clientId: outbox.session.clientId,
 					topic: feed.partition.topic,

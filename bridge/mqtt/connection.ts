@@ -11,11 +11,12 @@ import { packetLength } from "./codec/framing.ts";
 import { connackReturnCode, MqttError, type Packet, PacketType, type Version, type Will } from "./codec/packets.ts";
 import { PublishView } from "./codec/publish-view.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
+import { reasonAllowed } from "./codec/reason-table.ts";
 import type { Destination } from "./destinations.ts";
 import type { Engine } from "./engine.ts";
 import { handleAcknowledgement } from "./handle-acknowledgement.ts";
 import { handleConnect } from "./handle-connect.ts";
-import { handlePublish, publishWill } from "./handle-publish.ts";
+import { handlePublish } from "./handle-publish.ts";
 import { handleSubscribe, handleUnsubscribe } from "./handle-subscribe.ts";
 import type { Recipient } from "./outbox.ts";
 import { Output } from "./output.ts";
@@ -24,6 +25,8 @@ import type { Session } from "./session.ts";
 import { OUTPUT_HIGH_BYTES, type Transport, type TransportHandler } from "./transport.ts";
 
 const PUBACK = 0x40;
+/** For what a packet has no code of its own. */
+const UNSPECIFIED = ReasonCode.UnspecifiedError;
 /** Why nothing is read from the socket. */
 const PAUSED_BY_PRESSURE = 1;
 const PAUSED_BY_OUTPUT = 2;
@@ -71,10 +74,7 @@ export class Connection implements TransportHandler, Recipient {
 		this.heardTick = this.engine.tick;
 		try {
 			this.#consume(chunk);
-			if (this.output.unmarked) {
-				this.output.mark();
-				this.engine.broker.log.onCommit(this);
-			}
+			this.#waitForCommit();
 			const outbox = this.session?.outbox;
 			if (outbox?.tracks !== undefined) this.engine.catchUp.run(outbox);
 		} catch (error) {
@@ -83,6 +83,13 @@ export class Connection implements TransportHandler, Recipient {
 		}
 		if (this.engine.broker.pressure.over) this.#pause(PAUSED_BY_PRESSURE);
 		if (this.transport.unsentBytes >= OUTPUT_HIGH_BYTES) this.#pause(PAUSED_BY_OUTPUT);
+	}
+
+	/** What was added for the commit being gathered leaves with it. */
+	#waitForCommit(): void {
+		if (!this.output.unmarked) return;
+		this.output.mark();
+		this.engine.broker.log.onCommit(this);
 	}
 
 	#consume(chunk: Buffer): void {
@@ -155,6 +162,8 @@ export class Connection implements TransportHandler, Recipient {
 		} else if (type >= 4 && type <= 7) {
 			ack.read(bytes, start, end, this.version, "client");
 			handleAcknowledgement(this, session, ack.type satisfies AckType, ack.packetId, ack.reasonCode);
+		} else if (type === PacketType.connect) {
+			throw new MqttError(ReasonCode.ProtocolError, "[MQTT-3.1.0-2]", "a second CONNECT");
 		} else {
 			this.#other(session, decodePacket(bytes, start, end, this.version, "client"));
 		}
@@ -193,8 +202,6 @@ export class Connection implements TransportHandler, Recipient {
 				this.transport.end();
 				return;
 			}
-			case "connect":
-				throw new MqttError(ReasonCode.ProtocolError, "[MQTT-3.1.0-2]", "a second CONNECT");
 			default:
 				throw new MqttError(
 					ReasonCode.ProtocolError,
@@ -204,12 +211,16 @@ export class Connection implements TransportHandler, Recipient {
 		}
 	}
 
-	/** Sends a packet at the end of this turn; one above the client's Maximum Packet Size without its reason, or not at all. */
-	send(packet: Packet): void {
+	/**
+	 * Sends a packet at the end of this turn; one above the client's Maximum Packet Size without its reason, or not at all,
+	 * and then returns false.
+	 */
+	send(packet: Packet): boolean {
 		const bytes = encodeWithin(packet, this.version, this.maxPacketBytes);
-		if (bytes === undefined) return;
+		if (bytes === undefined) return false;
 		this.output.packet(bytes);
 		this.outputPending();
+		return true;
 	}
 
 	/** The same, once the commit being gathered is durable. */
@@ -234,6 +245,7 @@ export class Connection implements TransportHandler, Recipient {
 		if (this.ended) return;
 		this.output.flush();
 		this.output.rest();
+		this.#waitForCommit();
 		// What stopped a subscriber may have been this turn's packets, and the socket took them all: no drain will follow.
 		this.#catchUp();
 	}
@@ -249,7 +261,9 @@ export class Connection implements TransportHandler, Recipient {
 
 	flushAcknowledgements(): void {
 		this.#willAcknowledge = false;
-		if (!this.ended) this.output.flushAcks();
+		if (this.ended) return;
+		this.output.flushAcks();
+		this.#catchUp();
 	}
 
 	#pause(why: number): void {
@@ -336,9 +350,22 @@ export class Connection implements TransportHandler, Recipient {
 		);
 	}
 
-	/** What was thrown while a packet was handled. */
+	/** What was thrown while a packet was handled. Never throws itself: the socket's callbacks have nobody above them. */
 	fail(error: unknown): void {
 		if (this.ended) return;
+		try {
+			this.#failed(error);
+		} catch (second) {
+			this.engine.broker.logger.error("an MQTT connection could not be ended in order", {
+				peer: this.transport.peer,
+				error: second instanceof Error ? (second.stack ?? second.message) : String(second),
+			});
+			this.#leave();
+			this.transport.destroy();
+		}
+	}
+
+	#failed(error: unknown): void {
 		const { engine } = this;
 		if (error instanceof MqttError) {
 			engine.stats.protocolErrors++;
@@ -373,7 +400,8 @@ export class Connection implements TransportHandler, Recipient {
 		this.version = version;
 		if (version === 5 || connackReturnCode(reasonCode) !== undefined) {
 			const properties = version === 5 ? { reasonString: why } : {};
-			const packet = { type: "connack", sessionPresent: false, reasonCode, properties } as const;
+			const code = version !== 5 || reasonAllowed(PacketType.connack, reasonCode, "server") ? reasonCode : UNSPECIFIED;
+			const packet = { type: "connack", sessionPresent: false, reasonCode: code, properties } as const;
 			this.transport.write(
 				encodeWithin(packet, version, this.maxPacketBytes) ?? encodePacket({ ...packet, properties: {} }, version),
 			);
@@ -385,7 +413,8 @@ export class Connection implements TransportHandler, Recipient {
 	end(reasonCode: number, why: string): void {
 		if (this.ended) return;
 		if (this.session !== undefined && this.version === 5) {
-			const packet = { type: "disconnect", reasonCode, properties: { reasonString: why } } as const;
+			const code = reasonAllowed(PacketType.disconnect, reasonCode, "server") ? reasonCode : UNSPECIFIED;
+			const packet = { type: "disconnect", reasonCode: code, properties: { reasonString: why } } as const;
 			const bytes = encodeWithin(packet, 5, this.maxPacketBytes);
 			this.output.flush();
 			if (bytes !== undefined) this.transport.write(bytes);
@@ -420,7 +449,7 @@ export class Connection implements TransportHandler, Recipient {
 		this.output.discard();
 		if (session === undefined) return;
 		if (engine.clients.get(session.clientId) === this) engine.clients.delete(session.clientId);
-		if (will !== undefined) engine.guarded("publishing a will", () => publishWill(engine, session, will));
+		if (will !== undefined) engine.wills.left(session, will, engine.tick);
 		engine.leave(session);
 		this.session = undefined;
 	}

@@ -7,9 +7,10 @@
 import { BrokerError } from "../../src/base/errors.ts";
 import type { Broker } from "../../src/broker/broker.ts";
 import type { Partition } from "../../src/log/partition.ts";
-import type { Outbox } from "./outbox.ts";
+import { AWAITS_PUBACK, AWAITS_PUBCOMP, type Delivery, type Outbox } from "./outbox.ts";
 import type { Routes } from "./routes.ts";
-import type { Cursors, Session } from "./session.ts";
+import type { Session } from "./session.ts";
+import type { Cursors, KeptSession } from "./session-store.ts";
 import type { DoorStats } from "./stats.ts";
 import { EventReader, type StoredEvent } from "./stored-event.ts";
 import { type Interest, joined, type Subscription, SubscriptionTrie } from "./subscriptions.ts";
@@ -64,7 +65,10 @@ export class Deliveries {
 	subscribe(subscription: Subscription<Session>): void {
 		this.trie.add(subscription);
 		let first = false;
+		const session = subscription.subscriber;
+		session.concerned ??= new Map();
 		for (const topic of this.concerns(subscription.filter)) {
+			session.concerned.set(topic, (session.concerned.get(topic) ?? 0) + 1);
 			const count = this.#concerned.get(topic) ?? 0;
 			this.#concerned.set(topic, count + 1);
 			first ||= count === 0;
@@ -75,7 +79,11 @@ export class Deliveries {
 	unsubscribe(subscription: Subscription<Session>): void {
 		if (!this.trie.remove(subscription)) return;
 		let last = false;
+		const own = subscription.subscriber.concerned;
 		for (const topic of this.concerns(subscription.filter)) {
+			const left = (own?.get(topic) ?? 1) - 1;
+			if (left > 0) own!.set(topic, left);
+			else own?.delete(topic);
 			const count = this.#concerned.get(topic)! - 1;
 			if (count > 0) this.#concerned.set(topic, count);
 			else this.#concerned.delete(topic);
@@ -157,6 +165,7 @@ export class Deliveries {
 
 	/** What cannot be read here cannot be delivered live; storage's own checks report it, the door goes on. */
 	#skipDamage(feed: Feed, error: unknown): void {
+		if (this.feeds.get(feed.partition.id) !== feed) return; // its topic was deleted
 		const { topic, number, highWatermark } = feed.partition;
 		this.#broker.logger.error("events could not be delivered to MQTT subscribers", {
 			topic,
@@ -211,40 +220,47 @@ export class Deliveries {
 		const { outbox } = session;
 		const next: [number, number][] = [];
 		let highestPartition = -1;
-		const topics = new Set<string>();
-		for (const filter of session.subscriptions?.keys() ?? []) {
-			for (const topic of this.concerns(filter)) topics.add(topic);
-		}
 		for (const topic of this.#broker.topics.list()) {
 			for (const { id } of topic.partitions) highestPartition = Math.max(highestPartition, id);
 		}
 		for (const [id, feed] of this.feeds) {
-			if (topics.has(feed.partition.topic)) next.push([id, outbox?.track(id)?.next ?? feed.next]);
+			if (session.concerned?.has(feed.partition.topic)) next.push([id, outbox?.track(id)?.next ?? feed.next]);
 		}
 		return {
 			next,
 			highestPartition,
-			inflight: [...(outbox?.inflight.values() ?? [])].map(
-				({ packetId, partition, offset, state }) => [packetId, partition, offset, state] as const,
-			),
+			inflight: [...(outbox?.inflight.values() ?? [])]
+				.filter(({ state }) => state === AWAITS_PUBACK)
+				.map(({ packetId, partition, offset, order }) => [packetId, partition, offset, order] as const),
 			lastPacketId: outbox?.lastPacketId ?? 0,
+			lastOrder: outbox?.lastOrder ?? 0,
 		};
 	}
 
-	/** Sets a returning session's outbox to where `cursors` say; its subscriptions are in the trie again. */
-	resume(outbox: Outbox, cursors: Cursors): void {
-		outbox.lastPacketId = cursors.lastPacketId;
-		const lowest = new Map<number, number>();
-		for (const [packetId, partition, offset, state] of cursors.inflight) {
-			if (!this.feeds.has(partition)) continue;
-			outbox.restore({ packetId, partition, offset, state, sent: false });
-			if (state === 3) continue;
-			lowest.set(partition, Math.min(offset, lowest.get(partition) ?? offset));
-		}
+	/** Sets a returning session's outbox to where it was; its subscriptions are in the trie again. */
+	resume(outbox: Outbox, { cursors, sent }: KeptSession): void {
 		const saved = new Map(cursors.next);
+		const sentBelowOf = (id: number, { partition, next }: Feed): number =>
+			saved.get(id) ?? (id > cursors.highestPartition ? partition.logStartOffset : next);
+		const lowest = new Map<number, number>();
+		const restore = (delivery: Delivery): void => {
+			const { partition, offset, state } = delivery;
+			const feed = this.feeds.get(partition);
+			if (feed === undefined) return;
+			outbox.restore(delivery, sentBelowOf(partition, feed));
+			if (state !== AWAITS_PUBCOMP) lowest.set(partition, Math.min(offset, lowest.get(partition) ?? offset));
+		};
+		const deliveries: Delivery[] = sent.map((each) => ({ ...each, sent: false }));
+		for (const [packetId, partition, offset, order] of cursors.inflight) {
+			deliveries.push({ packetId, partition, offset, order, state: AWAITS_PUBACK, sent: false });
+		}
+		for (const delivery of deliveries.sort((a, b) => a.order - b.order)) restore(delivery);
+		outbox.lastOrder = Math.max(outbox.lastOrder, cursors.lastOrder);
+		const newest = sent.at(-1);
+		outbox.lastPacketId =
+			newest !== undefined && newest.order > cursors.lastOrder ? newest.packetId : cursors.lastPacketId;
 		for (const [id, feed] of this.feeds) {
-			const isNew = id > cursors.highestPartition;
-			const sentBelow = saved.get(id) ?? (isNew ? feed.partition.logStartOffset : feed.next);
+			const sentBelow = sentBelowOf(id, feed);
 			const next = Math.min(sentBelow, lowest.get(id) ?? sentBelow);
 			if (next >= feed.next) continue;
 			outbox.tracks ??= new Map();

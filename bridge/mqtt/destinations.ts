@@ -15,13 +15,20 @@ import type { Routes } from "./routes.ts";
 
 /** A publish that is not taken; the connection goes on where the protocol lets it. */
 export class PublishRefused extends Error {
-	override readonly name = "PublishRefused";
+	override readonly name: string = "PublishRefused";
 	/** For PUBACK and PUBREC of MQTT 5. */
 	readonly reasonCode: number;
 
 	constructor(reasonCode: number, message: string) {
 		super(message);
 		this.reasonCode = reasonCode;
+	}
+}
+
+/** A topic that begins with $: the standard keeps clients from exchanging messages over these (section 4.7.2). */
+export class BrokersOwnTopic extends PublishRefused {
+	constructor() {
+		super(ReasonCode.TopicNameInvalid, "topics that begin with $ are the broker's own");
 	}
 }
 
@@ -107,8 +114,8 @@ export class Destinations {
 	#resolve(text: string): Destination {
 		const routed = this.#routes.route(text);
 		if (routed === undefined) {
-			const why = text.startsWith("$") ? "topics that begin with $ are the broker's own" : "no route takes this topic";
-			throw new PublishRefused(ReasonCode.TopicNameInvalid, why);
+			if (text.startsWith("$")) throw new BrokersOwnTopic();
+			throw new PublishRefused(ReasonCode.TopicNameInvalid, "no route takes this topic");
 		}
 		const { topics } = this.#broker;
 		const topic = topics.get(routed.topic) ?? topics.create({ name: routed.topic, ifNotExists: true });

@@ -5,16 +5,21 @@
 import type { Timer } from "../../src/base/clock.ts";
 import type { Broker } from "../../src/broker/broker.ts";
 import { CatchUp } from "./catch-up.ts";
+import type { Will } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import { Connection } from "./connection.ts";
 import { Deliveries } from "./delivery.ts";
 import { Destinations } from "./destinations.ts";
+import { publishWill } from "./handle-publish.ts";
 import type { MqttOptions } from "./options.ts";
+import type { DeliveryLedger } from "./outbox.ts";
 import { OutputBudget } from "./output.ts";
 import { Routes } from "./routes.ts";
-import { expiryMs, type Session, SessionStore } from "./session.ts";
+import { expiryMs, type Session } from "./session.ts";
+import { SessionStore } from "./session-store.ts";
 import { DoorStats } from "./stats.ts";
 import type { Transport } from "./transport.ts";
+import { DelayedWills } from "./wills.ts";
 
 const TICK_MS = 1000;
 /** How often the cursors of connected sessions are written, in ticks: what a crash may deliver again. */
@@ -31,6 +36,7 @@ export class Engine {
 	readonly deliveries: Deliveries;
 	readonly catchUp: CatchUp;
 	readonly sessions: SessionStore;
+	readonly wills: DelayedWills;
 	readonly outputBudget: OutputBudget;
 	readonly connections = new Set<Connection>();
 	/** Connections by client id, once their CONNECT was taken. */
@@ -52,6 +58,7 @@ export class Engine {
 		this.deliveries = new Deliveries(broker, this.routes, this.stats);
 		this.catchUp = new CatchUp(broker, this.deliveries, this.stats);
 		this.sessions = new SessionStore(broker.log);
+		this.wills = new DelayedWills((session, will) => this.publishWill(session, will));
 		this.outputBudget = new OutputBudget(broker.pressure, options.outputBudgetBytes ?? OUTPUT_BUDGET_BYTES);
 		broker.topics.onChange(() => {
 			if (this.#stopping) return;
@@ -122,8 +129,11 @@ export class Engine {
 		for (const connection of this.connections) {
 			connection.swept(this.tick);
 			const { session } = connection;
-			if (session?.stale && session.durable && this.tick % CURSOR_TICKS === 0) this.saveConnected(session);
+			if (session?.stale && session.durable && this.tick % CURSOR_TICKS === 0) {
+				this.guarded("writing an MQTT session", () => this.saveConnected(session));
+			}
 		}
+		this.wills.publishDue(this.tick);
 		if (this.tick % EXPIRE_TICKS === 0) {
 			this.guarded("expiring sessions", () => {
 				this.stats.sessionsExpired += this.sessions.expire(this.broker.clock.now());
@@ -140,19 +150,36 @@ export class Engine {
 		}
 	}
 
-	/** Writes a connected session's row. */
+	/** Writes a connected session's row. Throws BrokerError where storage takes nothing. */
 	saveConnected(session: Session): void {
-		this.guarded("writing an MQTT session", () => {
-			this.sessions.save(session, this.deliveries.cursorsOf(session), Number.NaN);
-		});
+		this.#save(session, Number.NaN);
+	}
+
+	#save(session: Session, expiresMs: number): void {
+		const cursors = this.deliveries.cursorsOf(session);
+		const settled = session.outbox?.takeSettled(new Map(cursors.next)) ?? [];
+		try {
+			this.sessions.save(session, cursors, expiresMs, settled);
+		} catch (error) {
+			session.outbox?.settled.push(...settled);
+			throw error;
+		}
+	}
+
+	/** Where QoS 2 deliveries are kept, of a session that is kept. */
+	ledgerOf(session: Session): DeliveryLedger | undefined {
+		return session.durable ? this.sessions.ledgerOf(session) : undefined;
+	}
+
+	publishWill(session: Session, will: Will): void {
+		this.guarded("publishing a will", () => publishWill(this, session, will));
 	}
 
 	/** The client has gone: what its session was is a row now, or nothing. */
 	leave(session: Session): void {
 		this.guarded("leaving an MQTT session", () => {
 			if (session.durable) {
-				const cursors = this.deliveries.cursorsOf(session);
-				this.sessions.save(session, cursors, expiryMs(session.expirySeconds, this.broker.clock.now()));
+				this.#save(session, expiryMs(session.expirySeconds, this.broker.clock.now()));
 			} else {
 				this.sessions.delete(session.clientId);
 			}
@@ -175,6 +202,7 @@ export class Engine {
 			connection.flushAcknowledgements();
 			connection.end(ReasonCode.ServerShuttingDown, "the gateway is stopping");
 		}
+		this.wills.publishAll();
 		this.deliveries.stop();
 		await this.#settled();
 	}

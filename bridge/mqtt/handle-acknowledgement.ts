@@ -6,6 +6,8 @@ import type { Session } from "./session.ts";
 
 const PUBREL = 0x62;
 const PUBCOMP = 0x70;
+/** QoS 2 deliveries whose rows wait for the session's cursor to be written behind them. */
+const SETTLED_MAX = 512;
 
 export function handleAcknowledgement(
 	connection: Connection,
@@ -26,6 +28,7 @@ export function handleAcknowledgement(
 			return;
 		case "pubcomp":
 			session.outbox?.pubcomp(packetId);
+			if ((session.outbox?.settled.length ?? 0) >= SETTLED_MAX) connection.engine.saveConnected(session);
 	}
 }
 
@@ -33,7 +36,9 @@ function pubrec(connection: Connection, session: Session, packetId: number, reas
 	const refused = reasonCode >= 0x80;
 	const known = session.outbox?.pubrec(packetId, refused) ?? false;
 	if (refused) return;
-	if (known || connection.version !== 5) {
+	if (known && session.durable) {
+		connection.output.responseOnCommit(PUBREL, packetId);
+	} else if (known || connection.version !== 5) {
 		connection.output.response(PUBREL, packetId);
 		connection.outputPending();
 	} else {

@@ -1,10 +1,12 @@
 /** CONNECT (section 3.1): who may come in, whose session it is, and the CONNACK that says what is true here. */
+import { BrokerError } from "../../src/base/errors.ts";
 import { systemRandom } from "../../src/base/random.ts";
 import type { ConnectPacket, Properties } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import type { Connection } from "./connection.ts";
 import { AWAITS_PUBCOMP, Outbox } from "./outbox.ts";
-import { type Cursors, NEVER_EXPIRES, Session } from "./session.ts";
+import { NEVER_EXPIRES, Session } from "./session.ts";
+import type { KeptSession } from "./session-store.ts";
 
 const PUBREL = 0x62;
 
@@ -50,11 +52,21 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 
 	const asked = version === 5 ? (properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : NEVER_EXPIRES;
 	const expirySeconds = Math.min(asked, options.maxSessionExpirySeconds);
-	let kept: { session: Session; cursors: Cursors } | undefined;
-	if (packet.cleanStart) engine.sessions.delete(clientId);
-	else kept = engine.sessions.load(clientId, broker.clock.now());
-	const session = kept?.session ?? new Session(clientId, expirySeconds);
-	session.expirySeconds = expirySeconds;
+	let kept: KeptSession | undefined;
+	let session: Session;
+	try {
+		if (packet.cleanStart) engine.sessions.delete(clientId);
+		else kept = engine.sessions.load(clientId, broker.clock.now());
+		session = kept?.session ?? new Session(clientId, expirySeconds);
+		session.expirySeconds = expirySeconds;
+		// A session that is promised is there, also after a crash; a kept one's row is written when it has been resumed.
+		if (session.durable && kept === undefined) engine.saveConnected(session);
+	} catch (error) {
+		if (!(error instanceof BrokerError)) throw error;
+		refuse(ReasonCode.QuotaExceeded, error.message);
+		return;
+	}
+	engine.wills.returned(clientId, kept !== undefined);
 
 	connection.version = version;
 	connection.will = will;
@@ -76,14 +88,15 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 		if (keepAlive !== packet.keepAliveSeconds) said.serverKeepAlive = keepAlive;
 		if (expirySeconds !== asked) said.sessionExpiryInterval = expirySeconds;
 	}
-	connection.send({
-		type: "connack",
-		sessionPresent: kept !== undefined,
-		reasonCode: ReasonCode.Success,
-		properties: said,
-	});
-	if (kept !== undefined) resume(connection, session, kept.cursors);
-	if (session.durable || kept !== undefined) engine.saveConnected(session);
+	const reasonCode = ReasonCode.Success;
+	if (!connection.send({ type: "connack", sessionPresent: kept !== undefined, reasonCode, properties: said })) {
+		connection.will = undefined;
+		connection.end(ReasonCode.PacketTooLarge, "the client's Maximum Packet Size does not even let CONNACK through");
+		return;
+	}
+	if (kept === undefined) return;
+	resume(connection, session, kept);
+	engine.saveConnected(session);
 }
 
 function limitedKeepAlive(seconds: number, maximum: number): number {
@@ -92,17 +105,19 @@ function limitedKeepAlive(seconds: number, maximum: number): number {
 }
 
 /** Subscriptions stand again, and delivery goes on from where it was. */
-function resume(connection: Connection, session: Session, cursors: Cursors): void {
+function resume(connection: Connection, session: Session, kept: KeptSession): void {
 	const { engine } = connection;
-	if (session.subscriptions === undefined && cursors.inflight.length === 0) return;
-	const outbox = new Outbox(session, connection, engine.stats);
+	if (session.subscriptions === undefined && kept.cursors.inflight.length === 0 && kept.sent.length === 0) return;
+	const outbox = new Outbox(session, connection, engine.stats, engine.ledgerOf(session));
 	session.outbox = outbox;
 	for (const subscription of session.subscriptions?.values() ?? []) engine.deliveries.subscribe(subscription);
-	engine.deliveries.resume(outbox, cursors);
+	engine.deliveries.resume(outbox, kept);
 	for (const delivery of outbox.inflight.values()) {
 		// What the client took has only to be released [MQTT-4.4.0-1].
 		if (delivery.state !== AWAITS_PUBCOMP) continue;
-		connection.output.response(PUBREL, delivery.packetId);
+		// That it took the message may be known from a commit under way only.
+		if (engine.broker.log.idle) connection.output.response(PUBREL, delivery.packetId);
+		else connection.output.responseOnCommit(PUBREL, delivery.packetId);
 		connection.outputPending();
 	}
 	engine.catchUp.run(outbox);

@@ -7,7 +7,7 @@ import { MqttError, type Properties, type Will } from "./codec/packets.ts";
 import { decodePublishProperties, type PublishView, validateTopicName } from "./codec/publish-view.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import type { Connection } from "./connection.ts";
-import { type Destination, PublishRefused } from "./destinations.ts";
+import { BrokersOwnTopic, type Destination, PublishRefused } from "./destinations.ts";
 import type { Engine } from "./engine.ts";
 import type { Session } from "./session.ts";
 
@@ -100,19 +100,31 @@ function storeOnce(
  */
 handlePublish.refused = function refused(
 	connection: Connection,
-	_session: Session,
+	session: Session,
 	view: PublishView,
 	error: unknown,
 ): void {
 	const reasonCode = reasonOf(error);
 	if (reasonCode === undefined) throw error;
 	const { engine, version, output } = connection;
+	const own = error instanceof BrokersOwnTopic;
 	if (view.qos === 0) {
 		engine.stats.droppedQos0++;
 		return;
 	}
 	engine.stats.refusedPublishes++;
 	const why = (error as Error).message;
+	if (version !== 5 && own) {
+		// Where 3.1.1 lets choose between closing and a positive answer [MQTT-3.3.5-2], habit of other brokers' clients decides.
+		connection.unanswered++;
+		if (view.qos === 1) output.answeredOnCommit();
+		output.responseOnCommit(view.qos === 1 ? PUBACK : PUBREC, view.packetId);
+		if (view.qos === 2) {
+			session.received ??= new Set();
+			session.received.add(view.packetId);
+		}
+		return;
+	}
 	if (version !== 5) {
 		connection.end(reasonCode, why);
 		return;
@@ -120,7 +132,7 @@ handlePublish.refused = function refused(
 	const type = view.qos === 1 ? "puback" : "pubrec";
 	connection.unanswered++;
 	output.answeredOnCommit();
-	connection.sendOnCommit({ type, packetId: view.packetId, reasonCode, properties: connection.reason(why) });
+	connection.sendOnCommit({ type, packetId: view.packetId, reasonCode, properties: own ? {} : connection.reason(why) });
 };
 
 /** The reason code for PUBACK and PUBREC (tables 3-4 and 3-5); undefined for what no peer caused. */

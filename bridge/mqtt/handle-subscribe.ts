@@ -1,4 +1,5 @@
 /** SUBSCRIBE and UNSUBSCRIBE (sections 3.8 and 3.10). A kept session's answer leaves when the session's row is durable. */
+import { BrokerError } from "../../src/base/errors.ts";
 import type { Packet, Subscription as Requested, SubscribePacket, UnsubscribePacket } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import type { Connection } from "./connection.ts";
@@ -9,7 +10,8 @@ import { Subscription } from "./subscriptions.ts";
 export function handleSubscribe(connection: Connection, session: Session, packet: SubscribePacket): void {
 	const identifier = packet.properties.subscriptionIdentifier?.[0];
 	const reasonCodes = packet.subscriptions.map((each) => subscribe(connection, session, each, identifier));
-	subscriptionsChanged(connection, session, { type: "suback", packetId: packet.packetId, reasonCodes, properties: {} });
+	const granted = reasonCodes.some((code) => code < 0x80);
+	answered(connection, session, { type: "suback", packetId: packet.packetId, reasonCodes, properties: {} }, granted);
 }
 
 /** The QoS granted, or why not. */
@@ -23,8 +25,9 @@ function subscribe(connection: Connection, session: Session, asked: Requested, i
 	if (former === undefined && session.subscriptions.size >= engine.options.maxSubscriptionsPerSession) {
 		return ReasonCode.QuotaExceeded;
 	}
-	session.outbox ??= new Outbox(session, connection, engine.stats);
 	const subscription = new Subscription(session, { ...asked, identifier });
+	if (session.durable && !stored(() => engine.sessions.putSubscription(subscription))) return ReasonCode.QuotaExceeded;
+	session.outbox ??= new Outbox(session, connection, engine.stats, engine.ledgerOf(session));
 	// The new one first: with none in between, its partitions stay under watch and nothing is missed [MQTT-3.8.4-3].
 	session.subscriptions.set(filter, subscription);
 	engine.deliveries.subscribe(subscription);
@@ -36,25 +39,37 @@ export function handleUnsubscribe(connection: Connection, session: Session, pack
 	const reasonCodes = packet.filters.map((filter) => {
 		const subscription = session.subscriptions?.get(filter);
 		if (subscription === undefined) return ReasonCode.NoSubscriptionExisted;
+		if (session.durable) connection.engine.sessions.deleteSubscription(session, filter);
 		session.subscriptions!.delete(filter);
 		connection.engine.deliveries.unsubscribe(subscription);
 		return ReasonCode.Success;
 	});
-	subscriptionsChanged(connection, session, {
-		type: "unsuback",
-		packetId: packet.packetId,
-		reasonCodes,
-		properties: {},
-	});
+	const ended = reasonCodes.includes(ReasonCode.Success);
+	answered(connection, session, { type: "unsuback", packetId: packet.packetId, reasonCodes, properties: {} }, ended);
 }
 
-function subscriptionsChanged(connection: Connection, session: Session, answer: Packet): void {
-	session.noLocal = false;
-	for (const { noLocal } of session.subscriptions?.values() ?? []) session.noLocal ||= noLocal;
-	if (session.durable) {
+/** `changed`: something was granted or given up. */
+function answered(connection: Connection, session: Session, answer: Packet, changed: boolean): void {
+	if (changed) {
+		session.noLocal = false;
+		for (const { noLocal } of session.subscriptions?.values() ?? []) session.noLocal ||= noLocal;
+	}
+	if (changed && session.durable) {
+		// With the place from which each subscription begins: a crash after the answer misses nothing.
 		connection.engine.saveConnected(session);
 		connection.sendOnCommit(answer);
 	} else {
 		connection.send(answer);
+	}
+}
+
+/** False where storage takes nothing now: the client is told so, and nothing has changed. */
+function stored(work: () => void): boolean {
+	try {
+		work();
+		return true;
+	} catch (error) {
+		if (error instanceof BrokerError) return false;
+		throw error;
 	}
 }

@@ -2,8 +2,14 @@
  * What is under way to one subscriber: its inflight window, and where it stands in each partition. A subscriber is
  * either live in a partition, and then has no state there, or has a track: the offset it needs next, from which it
  * catches up out of the log. That is all that a slow subscriber costs, however far it is behind.
+ *
+ * QoS 2 to a session that is kept is exactly once, also when the gateway is killed: a PUBLISH leaves when its packet
+ * identifier is durable, a PUBREL when the PUBREC before it is, and what is known of a delivery stays until the session's
+ * cursor has passed it.
  */
-import type { Qos, Version } from "./codec/packets.ts";
+import { BrokerError } from "../../src/base/errors.ts";
+import { MqttError, type Qos, type Version } from "./codec/packets.ts";
+import { ReasonCode } from "./codec/reason-codes.ts";
 import type { Output } from "./output.ts";
 import { type PublishOptions, writePublish } from "./publish-writer.ts";
 import type { Session } from "./session.ts";
@@ -19,8 +25,14 @@ export interface Recipient {
 	readonly maxPacketBytes: number;
 	/** QoS 1 and 2 publishes that may be unacknowledged: its Receive Maximum or ours. */
 	readonly window: number;
-	/** Output was written that has to be flushed at the end of this turn. */
+	/** Output was written, at once or for the commit, that has to be seen to at the end of this turn. */
 	outputPending(): void;
+}
+
+/** Keeps QoS 2 deliveries in the commit being gathered; both throw BrokerError where storage takes nothing. */
+export interface DeliveryLedger {
+	record(delivery: Delivery): void;
+	forget(partition: number, offset: number): void;
 }
 
 /** Stages of a delivery: what the subscriber has to send next. */
@@ -34,6 +46,8 @@ export interface Delivery {
 	readonly partition: number;
 	readonly offset: number;
 	state: 1 | 2 | 3;
+	/** Rises with every delivery of the session. */
+	readonly order: number;
 	/** Over this connection; false for one that an earlier connection left and that is still to be repeated. */
 	sent: boolean;
 }
@@ -59,9 +73,13 @@ export class Outbox implements PublishOptions {
 	/** Of `inflight`, what counts against the window: sent on this connection. */
 	unacknowledged = 0;
 	lastPacketId = 0;
-	/** Left by an earlier connection: by partition, by offset. */
+	lastOrder = 0;
+	/** QoS 2 deliveries that are over, and whose ledger entries stay until the session's cursor is written behind them. */
+	settled: { readonly partition: number; readonly offset: number }[] = [];
+	/** Left by an earlier connection, to be repeated or, where only PUBREL is due, passed over: by partition, by offset. */
 	#repeats: Map<number, Map<number, Delivery>> | undefined;
 	readonly #stats: DoorStats;
+	readonly #ledger: DeliveryLedger | undefined;
 
 	/** Catching up: a read is under way, or its result is not used up. catch-up.ts owns these. */
 	reading = false;
@@ -77,12 +95,15 @@ export class Outbox implements PublishOptions {
 	packetId = 0;
 	identifiers: readonly number[] | undefined;
 	expirySeconds = -1;
+	onCommit = false;
 
-	constructor(session: Session, link: Recipient, stats: DoorStats) {
+	/** `ledger`: where QoS 2 has to survive a crash; undefined for a session that ends with its connection. */
+	constructor(session: Session, link: Recipient, stats: DoorStats, ledger: DeliveryLedger | undefined) {
 		this.session = session;
 		this.link = link;
 		this.version = link.version;
 		this.#stats = stats;
+		this.#ledger = ledger;
 	}
 
 	/** Whether a QoS 1 or 2 publish may be sent now. */
@@ -103,27 +124,49 @@ export class Outbox implements PublishOptions {
 		this.retain = event.retain && wanted.retainAsPublished;
 		this.identifiers = wanted.identifiers;
 		this.dup = false;
-		this.packetId = qos > 0 ? this.#freePacketId() : 0;
-		if (!this.#write(event, nowMs)) return true;
-		if (qos > 0) {
-			this.inflight.set(this.packetId, {
-				packetId: this.packetId,
-				partition: event.partition,
-				offset: event.offset,
-				state: qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC,
-				sent: true,
-			});
+		this.session.stale = true;
+		if (qos === 0) {
+			this.packetId = 0;
+			this.#write(event, nowMs);
+			return true;
+		}
+		this.packetId = this.#freePacketId();
+		const delivery: Delivery = {
+			packetId: this.packetId,
+			partition: event.partition,
+			offset: event.offset,
+			state: qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC,
+			order: ++this.lastOrder,
+			sent: true,
+		};
+		const ledger = qos === 2 ? this.#ledger : undefined;
+		if (ledger !== undefined && !recorded(ledger, delivery)) return false;
+		this.onCommit = ledger !== undefined;
+		const written = this.#write(event, nowMs);
+		this.onCommit = false;
+		if (written) {
+			this.inflight.set(delivery.packetId, delivery);
 			this.unacknowledged++;
-			this.session.stale = true;
+		} else {
+			ledger?.forget(delivery.partition, delivery.offset);
 		}
 		return true;
 	}
 
-	/** The same for an event below `sentBelow`: only a delivery that was not acknowledged goes out again. */
+	/** Whether an earlier connection left a delivery of this event. */
+	hasRepeat(partition: number, offset: number): boolean {
+		return this.#repeats?.get(partition)?.has(offset) ?? false;
+	}
+
+	/** The same for an event that was sent before: only a delivery that was not acknowledged goes out again. */
 	offerAgain(event: StoredEvent, interest: Interest<Session> | undefined, nowMs: number): boolean {
 		const repeats = this.#repeats?.get(event.partition);
 		const delivery = repeats?.get(event.offset);
 		if (delivery === undefined) return true;
+		if (delivery.state === AWAITS_PUBCOMP) {
+			repeats!.delete(event.offset);
+			return true;
+		}
 		if (this.link.output.blocked || !this.windowOpen) return false;
 		repeats!.delete(event.offset);
 		this.qos = delivery.state === AWAITS_PUBACK ? 1 : 2;
@@ -135,7 +178,7 @@ export class Outbox implements PublishOptions {
 			delivery.sent = true;
 			this.unacknowledged++;
 		} else {
-			this.inflight.delete(delivery.packetId);
+			this.#finish(delivery);
 		}
 		return true;
 	}
@@ -165,50 +208,86 @@ export class Outbox implements PublishOptions {
 		return this.lastPacketId;
 	}
 
+	/** Throws MqttError, as the others do, where the delivery waits for something else (4.3, 4.8 and 4.13 of 5.0). */
 	puback(packetId: number): void {
 		const delivery = this.inflight.get(packetId);
-		if (delivery?.state === AWAITS_PUBACK) this.#finish(delivery);
+		if (delivery === undefined) return;
+		if (delivery.state !== AWAITS_PUBACK) throw wrongAnswer("PUBACK", delivery);
+		this.#finish(delivery);
 	}
 
-	/** Returns whether a PUBREL is due: the identifier is known, and the subscriber took the message. */
+	/**
+	 * Returns whether a PUBREL is due: the identifier is known, and the subscriber took the message. Where there is a
+	 * ledger, it must not leave before the commit being gathered is durable. Throws BrokerError if there will be none.
+	 */
 	pubrec(packetId: number, refused: boolean): boolean {
 		const delivery = this.inflight.get(packetId);
-		if (delivery === undefined || delivery.state === AWAITS_PUBACK) return false;
+		if (delivery === undefined) return false;
+		if (delivery.state === AWAITS_PUBACK) throw wrongAnswer("PUBREC", delivery);
+		if (delivery.state === AWAITS_PUBCOMP) return true;
+		if (!refused) this.#ledger?.record({ ...delivery, state: AWAITS_PUBCOMP });
+		delivery.state = AWAITS_PUBCOMP;
 		if (refused) {
 			this.#finish(delivery);
 			return false;
 		}
-		this.#forget(delivery);
-		delivery.state = AWAITS_PUBCOMP;
 		this.session.stale = true;
 		return true;
 	}
 
 	pubcomp(packetId: number): void {
 		const delivery = this.inflight.get(packetId);
-		if (delivery?.state === AWAITS_PUBCOMP) this.#finish(delivery);
+		if (delivery === undefined) return;
+		if (delivery.state !== AWAITS_PUBCOMP) throw wrongAnswer("PUBCOMP", delivery);
+		this.#finish(delivery);
 	}
 
 	#finish(delivery: Delivery): void {
 		this.inflight.delete(delivery.packetId);
 		this.#forget(delivery);
 		if (delivery.sent) this.unacknowledged--;
+		if (this.#ledger !== undefined && delivery.state !== AWAITS_PUBACK) {
+			this.settled.push({ partition: delivery.partition, offset: delivery.offset });
+		}
 		this.session.stale = true;
 	}
 
-	/** An acknowledgement of what has not been repeated yet: it need not be. */
-	#forget(delivery: Delivery): void {
-		if (!delivery.sent) this.#repeats?.get(delivery.partition)?.delete(delivery.offset);
+	/** Takes those out of `settled` that the cursors are behind; a partition without one is gone. */
+	takeSettled(next: ReadonlyMap<number, number>): readonly { partition: number; offset: number }[] {
+		const { settled } = this;
+		const passed = ({ partition, offset }: { partition: number; offset: number }) =>
+			offset < (next.get(partition) ?? Number.POSITIVE_INFINITY);
+		this.settled = settled.filter((each) => !passed(each));
+		return this.settled.length === 0 ? settled : settled.filter(passed);
 	}
 
-	/** A delivery of an earlier connection. What awaits PUBCOMP needs its PUBREL only, which the caller sends. */
-	restore(delivery: Delivery): void {
+	/** An acknowledgement of what has not been repeated yet: it need not be. At QoS 2 it is passed over when its turn comes. */
+	#forget(delivery: Delivery): void {
+		if (!delivery.sent && delivery.state === AWAITS_PUBACK)
+			this.#repeats?.get(delivery.partition)?.delete(delivery.offset);
+	}
+
+	/**
+	 * A delivery of an earlier connection, oldest first: one whose packet identifier a later one has was over. What awaits
+	 * PUBCOMP needs its PUBREL only, which the caller sends; `sentBelow` says up to where no event comes anew.
+	 */
+	restore(delivery: Delivery, sentBelow: number): void {
+		this.lastOrder = Math.max(this.lastOrder, delivery.order);
+		const former = this.inflight.get(delivery.packetId);
+		if (former !== undefined) {
+			this.#finish(former);
+			if (former.state !== AWAITS_PUBACK) this.#addRepeat({ ...former, state: AWAITS_PUBCOMP });
+		}
 		this.inflight.set(delivery.packetId, delivery);
 		if (delivery.state === AWAITS_PUBCOMP) {
 			delivery.sent = true;
 			this.unacknowledged++;
-			return;
+			if (delivery.offset < sentBelow) return;
 		}
+		this.#addRepeat(delivery);
+	}
+
+	#addRepeat(delivery: Delivery): void {
 		this.#repeats ??= new Map();
 		let ofPartition = this.#repeats.get(delivery.partition);
 		if (ofPartition === undefined) {
@@ -221,8 +300,11 @@ export class Outbox implements PublishOptions {
 	/** Deliveries whose records are gone, below `offset`: they will not be repeated. Returns how many. */
 	dropRepeats(partition: number, offset: number): number {
 		let dropped = 0;
-		for (const delivery of [...(this.#repeats?.get(partition)?.values() ?? [])]) {
+		const repeats = this.#repeats?.get(partition);
+		for (const delivery of [...(repeats?.values() ?? [])]) {
 			if (delivery.offset >= offset) continue;
+			repeats!.delete(delivery.offset);
+			if (delivery.state === AWAITS_PUBCOMP) continue;
 			this.#finish(delivery);
 			dropped++;
 		}
@@ -238,4 +320,25 @@ export class Outbox implements PublishOptions {
 	track(partition: number): Track | undefined {
 		return this.tracks?.get(partition);
 	}
+}
+
+/** False where storage takes nothing now. */
+function recorded(ledger: DeliveryLedger, delivery: Delivery): boolean {
+	try {
+		ledger.record(delivery);
+		return true;
+	} catch (error) {
+		if (error instanceof BrokerError) return false;
+		throw error;
+	}
+}
+
+function wrongAnswer(name: string, { packetId, state }: Delivery): MqttError {
+	const due = state === AWAITS_PUBACK ? "PUBACK" : state === AWAITS_PUBREC ? "PUBREC" : "PUBCOMP";
+	const clause = state === AWAITS_PUBACK ? "[MQTT-4.3.2-5]" : "[MQTT-4.3.3-8]";
+	return new MqttError(
+		ReasonCode.ProtocolError,
+		clause,
+		`${name} for packet identifier ${packetId}, which waits for ${due}`,
+	);
 }

@@ -49,7 +49,7 @@ export class Output {
 
 	/** The peer does not read as fast as it is written to: nothing more for it now. */
 	get blocked(): boolean {
-		const unsent = this.#transport.unsentBytes + this.#length;
+		const unsent = this.#transport.unsentBytes + this.#length + this.#ackEnd;
 		if (unsent >= OUTPUT_HIGH_BYTES) return true;
 		return unsent > 0 && this.#budget.unsentBytes > this.#budget.limitBytes;
 	}
@@ -125,6 +125,18 @@ export class Output {
 		if (at + bytes.length > this.#acks.length) at = this.#makeAckRoom(bytes.length);
 		bytes.copy(this.#acks, at);
 		this.#ackEnd = at + bytes.length;
+	}
+
+	/** Room for `bytes` that leave once the commit being gathered is durable, in `onCommitBuffer` from the position returned. */
+	reserveOnCommit(bytes: number): number {
+		const at = this.#ackEnd + bytes > this.#acks.length ? this.#makeAckRoom(bytes) : this.#ackEnd;
+		this.#ackEnd = at + bytes;
+		return at;
+	}
+
+	/** Valid until the next call of anything here. */
+	get onCommitBuffer(): Buffer {
+		return this.#acks;
 	}
 
 	/** One publish of the peer counts as answered when the commit being gathered is durable (Receive Maximum). */

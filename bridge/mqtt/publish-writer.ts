@@ -41,6 +41,8 @@ export interface PublishOptions {
 	readonly identifiers: readonly number[] | undefined;
 	/** Message Expiry Interval that is left; -1: none. */
 	readonly expirySeconds: number;
+	/** It leaves once the commit being gathered is durable. */
+	readonly onCommit: boolean;
 }
 
 /** Writes the packet and returns true, or false when it would be larger than `maxPacketBytes` [MQTT-3.1.2-24]. */
@@ -62,8 +64,8 @@ export function writePublish(
 	}
 	const length = 1 + varintBytes(remaining) + remaining;
 	if (length > maxPacketBytes) return false;
-	let at = output.reserve(length);
-	const { buffer } = output;
+	let at = options.onCommit ? output.reserveOnCommit(length) : output.reserve(length);
+	const buffer = options.onCommit ? output.onCommitBuffer : output.buffer;
 	buffer[at++] = 0x30 | (options.dup ? 8 : 0) | (qos << 1) | (options.retain ? 1 : 0);
 	at = writeVarint(buffer, at, remaining);
 	buffer[at++] = topicBytes >>> 8;

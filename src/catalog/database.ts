@@ -17,7 +17,12 @@ export type DatabaseLocation =
 
 export function openDatabase(location: DatabaseLocation): Database {
 	const db = "file" in location ? openFile(location.file, location.readOnly === true) : openImage(location.image);
-	migrate(db, "file" in location ? location.file : "the catalog", "file" in location && location.readOnly === true);
+	try {
+		migrate(db, "file" in location ? location.file : "the catalog", "file" in location && location.readOnly === true);
+	} catch (error) {
+		db.close();
+		throw error;
+	}
 	return db;
 }
 

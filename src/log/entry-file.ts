@@ -29,6 +29,11 @@ export class EntryFile {
 		return this.#count;
 	}
 
+	/** Of its whole entries. */
+	get sizeBytes(): number {
+		return this.count * this.#entryBytes;
+	}
+
 	/** Appends `bytes`, whole entries. */
 	append(bytes: Buffer): void {
 		this.#dirty = true;

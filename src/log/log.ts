@@ -192,7 +192,10 @@ export class Log implements Gatherer {
 	#checkFits(bytes: number): void {
 		const most = Math.min(GROUP_BYTES_MAX, this.services.journal.entryBytesMax - ENTRY_OVERHEAD_BYTES);
 		if (bytes > most)
-			throw new BrokerError("RECORD_LIST_TOO_LARGE", `${bytes} bytes at once, ${most} are the most that the journal takes`);
+			throw new BrokerError(
+				"RECORD_LIST_TOO_LARGE",
+				`${bytes} bytes at once, ${most} are the most that the journal takes`,
+			);
 	}
 
 	join(partition: Partition): void {

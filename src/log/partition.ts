@@ -6,13 +6,7 @@
 
 import { BrokerError, DamageError } from "../base/errors.ts";
 import type { PartitionConfig } from "../catalog/partition-config.ts";
-import {
-	BATCH_HEADER_BYTES,
-	type BatchHeader,
-	forEachRecord,
-	readBatchHeader,
-	setBaseOffset,
-} from "../record/batch.ts";
+import { BATCH_HEADER_BYTES, forEachRecord, readBatchHeader, setBaseOffset } from "../record/batch.ts";
 import type { BatchBuilder } from "../record/builder.ts";
 import type { AppendOperation } from "./entry.ts";
 import type { Gatherer } from "./gatherer.ts";
@@ -240,10 +234,18 @@ export class Partition {
 		const segment = this.segments.forAppend(first.batch, lastOffsetOf(first), this.config);
 		const run: Buffer[] = [];
 		let bytes = 0;
+		let began = segment.firstTimestamp;
 		for (let i = from; i < this.#tail.length; i++) {
 			const append = this.#tail[i] as AppendOperation;
 			const { batch } = append;
-			if (run.length > 0 && !segment.fits(lastOffsetOf(append), bytes + batch.length, this.config.segmentBytes)) break;
+			const timestamp = readBatchHeader(batch, 0).maxTimestamp;
+			if (began < 0) began = timestamp;
+			if (
+				run.length > 0 &&
+				(timestamp - began > this.config.segmentMs ||
+					!segment.fits(lastOffsetOf(append), bytes + batch.length, this.config.segmentBytes))
+			)
+				break;
 			run.push(batch);
 			bytes += batch.length;
 		}
@@ -349,10 +351,14 @@ export class Partition {
 				return place;
 		for (let segment = this.segments.find(offset); segment !== undefined; segment = this.segments.after(segment)) {
 			let position = segment.lookUp(offset);
+			let before = position;
 			while (position < segment.sizeBytes) {
 				const header = segment.headerAt(position);
-				// A damaged header is the reader's to find.
-				if (header === undefined || header.lastOffset >= offset) return { segment, offset, position, follows: false };
+				// A damaged length may have led here, past what is looked for: go on from where that can be told.
+				if (header === undefined || header.baseOffset > offset)
+					return { segment, offset, position: before, follows: false };
+				before = position;
+				if (header.lastOffset >= offset) return { segment, offset, position, follows: false };
 				position += header.sizeBytes;
 			}
 		}
@@ -445,19 +451,11 @@ function batchBehind(
 	position: number,
 	offset: number,
 ): { position: number; baseOffset: number } | undefined {
-	let at = position;
-	for (;;) {
-		const sound = segment.findSound(at + 1, segment.baseOffset);
-		if (sound === undefined) return undefined;
-		at = sound.position;
-		let header: BatchHeader | undefined = sound.header;
-		while (header !== undefined && header.lastOffset < offset) {
-			at += header.sizeBytes;
-			if (at >= segment.sizeBytes) return undefined;
-			header = segment.headerAt(at);
-		}
-		if (header !== undefined) return { position: at, baseOffset: header.baseOffset };
-	}
+	// Each one checked wholly: a damaged length would lead past sound batches.
+	let sound = segment.findSound(position + 1, segment.baseOffset);
+	while (sound !== undefined && sound.header.lastOffset < offset)
+		sound = segment.findSound(sound.position + sound.header.sizeBytes, sound.header.lastOffset + 1);
+	return sound === undefined ? undefined : { position: sound.position, baseOffset: sound.header.baseOffset };
 }
 
 /** Copies whole batches, one at least, up to `maxBytes`. */

@@ -365,12 +365,30 @@ export class Segment {
 		);
 	}
 
-	/** Offset index entries that do not lead to the batch they name, and the like; for `verify`. */
-	*indexProblems(batches: ReadonlyMap<number, { lastOffset: number; maxTimestamp: number }>): Generator<DamageError> {
+	/**
+	 * Index entries that do not lead to the batch they name, and the like; for `verify`. `state` for the active
+	 * segment: only entries as of the checkpoint count, and it has no last timestamp yet.
+	 */
+	*indexProblems(
+		batches: ReadonlyMap<number, { lastOffset: number; maxTimestamp: number }>,
+		state: SegmentState | undefined,
+	): Generator<DamageError> {
+		for (const [file, least] of [
+			[this.#index, state?.indexEntries],
+			[this.#timeIndex, state?.timeIndexEntries],
+		] as const) {
+			if (!this.#disk.exists(file.path)) yield new DamageError(file.path, 0, "the file is missing");
+			else if (least !== undefined && file.count < least)
+				yield new DamageError(
+					file.path,
+					file.sizeBytes,
+					`${file.count} entries; at the last checkpoint it had ${least}`,
+				);
+		}
 		const maxTimestamps = new Map<number, number>();
 		for (const { lastOffset, maxTimestamp } of batches.values()) maxTimestamps.set(lastOffset, maxTimestamp);
 		let before = -1;
-		for (let i = 0; i < this.#index.count; i++) {
+		for (let i = 0; i < Math.min(this.#index.count, state?.indexEntries ?? Number.POSITIVE_INFINITY); i++) {
 			const entry = this.#index.at(i);
 			const lastOffset = this.baseOffset + entry.readUInt32BE(0);
 			const position = entry.readUInt32BE(4);
@@ -381,7 +399,7 @@ export class Segment {
 			before = lastOffset;
 		}
 		let timeBefore = -1;
-		for (let i = 0; i < this.#timeIndex.count; i++) {
+		for (let i = 0; i < Math.min(this.#timeIndex.count, state?.timeIndexEntries ?? Number.POSITIVE_INFINITY); i++) {
 			const entry = this.#timeIndex.at(i);
 			const timestamp = readTimestamp(entry);
 			const offset = this.baseOffset + entry.readUInt32BE(8);
@@ -395,6 +413,15 @@ export class Segment {
 				);
 			timeBefore = timestamp;
 		}
+		if (state !== undefined) return;
+		let largest = -1;
+		for (const { maxTimestamp } of batches.values()) largest = Math.max(largest, maxTimestamp);
+		if (this.#disk.exists(this.#timeIndex.path) && timeBefore < largest)
+			yield new DamageError(
+				this.#timeIndex.path,
+				this.#timeIndex.sizeBytes,
+				`it ends with timestamp ${timeBefore}; the segment has ${largest}`,
+			);
 		for (const { path, size, entry } of [
 			{ path: this.#index.path, size: this.#disk.fileSize(this.#index.path) ?? 0, entry: INDEX_ENTRY_BYTES },
 			{ path: this.#timeIndex.path, size: this.#disk.fileSize(this.#timeIndex.path) ?? 0, entry: TIME_ENTRY_BYTES },

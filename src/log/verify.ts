@@ -3,11 +3,11 @@
  * is not as it must be. Changes nothing.
  */
 
-import { type Disk, joinPath } from "../base/disk.ts";
+import { type Disk, type DiskFile, joinPath } from "../base/disk.ts";
 import { DamageError, StartError } from "../base/errors.ts";
 import { Catalog, type PartitionRow, type TopicRow } from "../catalog/catalog.ts";
 import { BatchError, validateBatch } from "../record/batch.ts";
-import type { FileStamp } from "./entry.ts";
+import { BLOCK_BYTES, type FileStamp, readEntryHeader } from "./entry.ts";
 import {
 	findLaterEntry,
 	HEADER_BYTES,
@@ -51,13 +51,45 @@ export function* verifyDataDirectory(
 	const catalogFile = joinPath(dataFolder, CATALOG_FILE);
 	if (!disk.exists(catalogFile))
 		throw new StartError(`there is no data directory at ${dataFolder}: name the one you mean with --data`);
-	const catalog = new Catalog({ file: catalogFile, readOnly: true });
+	if (!beginsAsDatabase(disk, catalogFile)) {
+		yield damageAt(catalogFile, 0, "this is no SQLite database: without the catalog nothing else can be judged");
+		return { ...NOTHING };
+	}
+	let catalog: Catalog | undefined;
 	try {
+		catalog = new Catalog({ file: catalogFile, readOnly: true });
 		return yield* new Verification(disk, dataFolder, catalog, progress).run();
+	} catch (error) {
+		if ((error as { code?: string }).code?.startsWith("SQLITE_CORRUPT") !== true) throw error;
+		yield damageAt(catalogFile, 0, `the catalog cannot be read any further: ${(error as Error).message}`);
+		return { ...NOTHING };
 	} finally {
-		catalog.close();
+		catalog?.close();
 	}
 }
+
+function beginsAsDatabase(disk: Disk, path: string): boolean {
+	const file = disk.open(path, "read");
+	try {
+		const magic = Buffer.alloc(16);
+		const got = file.readSync(magic, 0);
+		// Empty: one that was killed before its first transaction.
+		return got === 0 || magic.toString("latin1") === "SQLite format 3\0";
+	} finally {
+		file.close();
+	}
+}
+
+const NOTHING: VerifySummary = {
+	topics: 0,
+	partitions: 0,
+	segments: 0,
+	batches: 0,
+	records: 0,
+	journalEntries: 0,
+	bytes: 0,
+};
+const CATALOG_PAGE_BYTES = 4096;
 
 interface Counts {
 	topics: number;
@@ -74,15 +106,7 @@ class Verification {
 	readonly #dataFolder: string;
 	readonly #catalog: Catalog;
 	readonly #progress: VerifyProgress;
-	readonly #counts: Counts = {
-		topics: 0,
-		partitions: 0,
-		segments: 0,
-		batches: 0,
-		records: 0,
-		journalEntries: 0,
-		bytes: 0,
-	};
+	readonly #counts: Counts = { ...NOTHING };
 	/** Where each partition's next record in the journal may at most begin. */
 	readonly #ends = new Map<number, { next: number; name: string }>();
 	#totalBytes = 0;
@@ -96,7 +120,7 @@ class Verification {
 
 	*run(): Generator<Finding, VerifySummary> {
 		for (const problem of this.#catalog.integrityProblems())
-			yield { level: "damage", file: joinPath(this.#dataFolder, CATALOG_FILE), position: 0, what: problem };
+			yield damageAt(joinPath(this.#dataFolder, CATALOG_FILE), pagePosition(problem), problem);
 		const topics = this.#catalog.topics().map((topic) => ({ topic, partitions: this.#catalog.partitions(topic.id) }));
 		this.#totalBytes = this.#size(topics);
 		for (const { topic, partitions } of topics) {
@@ -160,7 +184,8 @@ class Verification {
 				position: 0,
 				what: `records end at offset ${next}, at the last checkpoint they ended at ${row.checkpointOffset}`,
 			};
-		this.#ends.set(row.id, { next: Math.max(next, row.checkpointOffset), name: `${topic.name}-${row.number}` });
+		// What the segments have behind the checkpoint does not count: it may not be durable.
+		this.#ends.set(row.id, { next: row.checkpointOffset, name: `${topic.name}-${row.number}` });
 	}
 
 	/** Returns the offset after the segment's last record. */
@@ -175,8 +200,10 @@ class Verification {
 				batches.set(at, { lastOffset: header.lastOffset, maxTimestamp: header.maxTimestamp });
 				this.#counts.batches += 1;
 				this.#counts.records += header.count;
-				if (header.baseOffset > next && at > 0)
+				if (header.baseOffset > next)
 					findings.push(damageAt(segment.path, at, `offsets ${next} to ${header.baseOffset - 1} are missing`));
+				if (header.leaderEpoch !== 0)
+					findings.push(damageAt(segment.path, at + 12, `leader epoch ${header.leaderEpoch}; 0 was written`));
 				next = header.lastOffset + 1;
 				const problem = recordsProblem(batch);
 				if (problem !== undefined) findings.push(damageAt(segment.path, at, problem));
@@ -195,7 +222,10 @@ class Verification {
 			position = sound.position;
 			next = sound.header.baseOffset;
 		}
-		if (next <= row.checkpointOffset) for (const problem of segment.indexProblems(batches)) yield damageOf(problem);
+		const activeBase = row.segment?.baseOffset ?? -1;
+		if (segment.baseOffset <= activeBase)
+			for (const problem of segment.indexProblems(batches, segment.baseOffset === activeBase ? row.segment : undefined))
+				yield damageOf(problem);
 		this.#done(segment.footprintBytes);
 		segment.release();
 		return next;
@@ -214,6 +244,7 @@ class Verification {
 					.filter((copy) => copy !== undefined)
 					.sort((a, b) => b.generation - a.generation)[0];
 				if (header !== undefined) files.push({ path, header });
+				else yield* headlessFile(path, file, checkpoint);
 				if ((first === undefined) !== (second === undefined))
 					yield {
 						level: "warning",
@@ -297,6 +328,35 @@ class Verification {
 			file.close();
 		}
 	}
+}
+
+/**
+ * A file without a sound header: never used, its first write torn by a crash, or both headers damaged. Only
+ * in the last case can a second entry of the same use be there: it was written when the first was durable.
+ */
+function* headlessFile(path: string, file: DiskFile, checkpoint: number): Generator<Finding> {
+	const sizeBytes = file.size();
+	const block = Buffer.alloc(BLOCK_BYTES);
+	const found = new Map<number, number[]>();
+	for (let at = HEADER_BYTES; at < sizeBytes; at += BLOCK_BYTES) {
+		file.readSync(block, at);
+		const header = readEntryHeader(block, 0, sizeBytes - at);
+		if (typeof header === "string" || header.sequence <= checkpoint) continue;
+		found.set(header.generation, [...(found.get(header.generation) ?? []), header.sequence]);
+	}
+	for (const [generation, sequences] of found)
+		if (sequences.length > 1)
+			yield damageAt(
+				path,
+				0,
+				`both headers are damaged; entries ${Math.min(...sequences)} to ${Math.max(...sequences)} of use ${generation} cannot be read`,
+			);
+}
+
+/** SQLite names the page; byte 0 where it does not. */
+function pagePosition(problem: string): number {
+	const page = Number(/page (\d+)/.exec(problem)?.[1] ?? 1);
+	return Math.max(0, page - 1) * CATALOG_PAGE_BYTES;
 }
 
 function damageAt(file: string, position: number, what: string): Finding {

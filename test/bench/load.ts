@@ -58,7 +58,7 @@ async function openAll(spec: LoadSpec, latencies: Histogram, failed: (error: Err
 			const number = first + i;
 			const address = Math.floor(number / CONNECTIONS_PER_ADDRESS);
 			const from = address === 0 ? {} : { localAddress: `127.0.0.${1 + address}` };
-			return Publisher.open(number, { ...spec, ...from, latencies, failed });
+			return Publisher.open(number, { ...spec, ...from, paced: spec.pace !== undefined, latencies, failed });
 		});
 		publishers.push(...(await Promise.all(opening)));
 	}
@@ -114,7 +114,9 @@ if (import.meta.main) {
 	const tell = (message: LoadMessage): void => void process.send?.(message);
 	// The benchmark that started it has ended.
 	process.on("disconnect", () => process.exit(0));
-	const result = await runLoad(JSON.parse(process.argv[2] as string) as LoadSpec, (name) => tell({ mark: name })).catch(fail);
+	const result = await runLoad(JSON.parse(process.argv[2] as string) as LoadSpec, (name) => tell({ mark: name })).catch(
+		fail,
+	);
 	if (process.send) process.send({ result } satisfies LoadMessage, () => process.exit(0));
 	else process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
 }

@@ -12,6 +12,8 @@ export interface PublisherOptions {
 	readonly window: number;
 	readonly bytes: number;
 	readonly qos: 0 | 1 | 2;
+	/** Publishes are sent by `one()` only: an acknowledgement does not send the next. */
+	readonly paced?: boolean;
 	/** The address to connect from: one has some 28,000 ports. */
 	readonly localAddress?: string;
 	readonly latencies: Histogram;
@@ -23,6 +25,11 @@ const PUBACK = 0x40;
 const PUBREC = 0x50;
 const PUBCOMP = 0x70;
 const PINGRESP = 0xd0;
+/**
+ * The part of a window that is sent at a time, at least: a broker that writes each acknowledgement by itself would otherwise be
+ * answered with single publishes, and the generator, not the broker, be the limit.
+ */
+const REFILL = 0.25;
 /** Socket chunks are consumed before the next one is read. */
 const shared = Buffer.allocUnsafe(65_536);
 
@@ -35,7 +42,9 @@ export class Publisher {
 	readonly #sentAt: number[] = [];
 	readonly #rest = Buffer.alloc(ACK_BYTES);
 	#restBytes = 0;
+	readonly #refill: number;
 	#next = 0;
+	#free = 0;
 	#unanswered = 0;
 	#stopping = false;
 	#answered: (() => void) | undefined;
@@ -54,6 +63,7 @@ export class Publisher {
 		this.#window = options.window;
 		this.#packets = publishPackets(number, options.qos, options.window, options.bytes);
 		this.#packetBytes = this.#packets.length / options.window;
+		this.#refill = Math.max(1, Math.floor(options.window * REFILL));
 		let connected = false;
 		this.#socket = net.connect({
 			port: options.port,
@@ -78,17 +88,18 @@ export class Publisher {
 		this.#socket.write(connectPacket(`load-${process.pid}-${number}`));
 	}
 
-	/** Fills the window and keeps it full; QoS 0: writes as much as the socket takes. */
+	/** Fills the window and keeps it at least three quarters full; QoS 0: writes as much as the socket takes. */
 	begin(): void {
 		if (this.#options.qos === 0) this.#flood();
 		else this.#send(this.#window);
 	}
 
-	/** One publish, at a pace that is the caller's. More than a window may wait only if the broker does not mind. */
-	one(): void {
+	/** One publish, of a paced connection. False, and nothing is sent, when a whole window is unanswered. */
+	one(): boolean {
+		if (this.#unanswered >= this.#window) return false;
 		this.#sentAt.push(performance.now());
-		this.#stopping = true; // an acknowledgement does not send the next one
 		this.#write(1);
+		return true;
 	}
 
 	/** Sends nothing new; resolves when everything sent is answered. QoS 0: when the broker has read it, which a PINGRESP behind it says. */
@@ -176,14 +187,19 @@ export class Publisher {
 		const before = this.acknowledged;
 		this.acknowledged += count;
 		this.#unanswered -= count;
-		const paced = this.#stopping && this.#answered === undefined;
-		const step = paced ? 1 : this.#window;
+		const step = this.#options.paced ? 1 : this.#window;
 		let timed = Math.ceil(this.acknowledged / step) - Math.ceil(before / step);
 		for (; timed > 0; timed -= 1) {
 			const sent = this.#sentAt.shift();
 			if (sent !== undefined) this.#options.latencies.add(performance.now() - sent);
 		}
-		if (!this.#stopping) this.#send(count);
-		else if (this.#unanswered === 0) this.#answered?.();
+		if (this.#stopping) {
+			if (this.#unanswered === 0) this.#answered?.();
+		} else if (!this.#options.paced) {
+			this.#free += count;
+			if (this.#free < this.#refill) return;
+			this.#send(this.#free);
+			this.#free = 0;
+		}
 	}
 }

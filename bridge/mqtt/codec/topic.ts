@@ -41,7 +41,11 @@ export function printable(text: string, version: Version, what: string): string 
 	for (let at = 0; at < text.length; at++) {
 		const code = text.charCodeAt(at);
 		if (code >= 0x20 && (code < 0x7f || code > 0x9f)) continue;
-		throw malformed(version, "1.5.4", `${what} contains the control character U+00${code.toString(16).padStart(2, "0")}`);
+		throw malformed(
+			version,
+			"1.5.4",
+			`${what} contains the control character U+00${code.toString(16).padStart(2, "0")}`,
+		);
 	}
 	return text;
 }
@@ -94,7 +98,8 @@ export function validateTopicFilter(text: string, version: Version = 5): TopicFi
 
 function checkWildcards(filter: string, version: Version): void {
 	const problem = wildcardProblem(filter);
-	if (problem !== undefined) throw malformed(version, problem.clause, `${problem.what} of the Topic Filter ${quoted(filter)}`);
+	if (problem !== undefined)
+		throw malformed(version, problem.clause, `${problem.what} of the Topic Filter ${quoted(filter)}`);
 }
 
 /** What is wrong with the wildcards of a filter given as text, in a sentence with its clause; undefined when nothing is. */

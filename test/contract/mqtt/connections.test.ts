@@ -102,6 +102,10 @@ describe("a connection", () => {
 			Buffer.concat([connect("x"), packet(0x32, text("a"), 0, 0)]),
 			Buffer.concat([connect("x", { level: 5 }), packet(0xf0, 0x18, 0)]),
 			Buffer.concat([connect("x"), Buffer.from("30ffffff7f", "hex")]),
+			// A second CONNECT is refused for being one, whatever is in it.
+			Buffer.concat([connect("x", { level: 5 }), packet(0x10, text("MQTT"), 9, 2, 0, 0, text("c"))]),
+			// Nothing can be answered within two bytes.
+			connect("x", { level: 5, properties: Buffer.from("2700000002", "hex") }),
 		];
 		for (const [i, bytes] of wrong.entries()) {
 			const raw = await test.socket();
@@ -125,6 +129,42 @@ describe("a connection", () => {
 		const five = connect("f", { level: 5 });
 		expect(await answer(five, packet(0x31, text("a"), 0))).toMatch(/e0..9a/);
 		expect(await answer(five, packet(0x30, text("a"), 3, 0x23, 0, 1))).toMatch(/e0..94/);
+	});
+
+	it("may publish to topics that begin with $, and nothing comes of it", async () => {
+		test = await TestDoor.open();
+		const old = await test.socket();
+		old.send(connect("old"), publish(0x32, "$SYS/x", 1, "x"), publish(0x34, "$aws/x", 2, "x"), packet(0x62, 0, 2));
+		await old.packet();
+		expect((await old.packet()).toString("hex")).toBe("40020001");
+		expect((await old.packet()).toString("hex")).toBe("50020002");
+		expect((await old.packet()).toString("hex")).toBe("70020002");
+		const five = await test.socket();
+		five.send(connect("five", { level: 5 }), packet(0x32, text("$SYS/x"), 0, 1, 0));
+		await five.packet();
+		expect((await five.packet()).toString("hex")).toMatch(/^40..000190/);
+		expect(await test.records("mqtt")).toEqual([]);
+	});
+
+	it("that answers a delivery with another packet than its QoS asks for ends", async () => {
+		test = await TestDoor.open();
+		const publisher = await test.client();
+		for (const [qos, answer] of [
+			[1, 0x50],
+			[1, 0x70],
+			[2, 0x40],
+			[2, 0x70],
+		] as const) {
+			const raw = await test.socket();
+			raw.send(connect("x", { level: 5 }), packet(0x82, 0, 1, 0, text("a"), qos));
+			await raw.packet();
+			await raw.packet();
+			await publisher.publishAsync("a", "b", { qos });
+			const sent = await raw.packet();
+			raw.send(packet(answer, sent.subarray(5, 7)));
+			expect((await raw.packet()).toString("hex")).toMatch(/^e0..82/);
+			await raw.rest();
+		}
 	});
 
 	it("above mqtt.max.connections is refused, and accepted when there is room again", async () => {

@@ -200,9 +200,9 @@ describe("delivery", () => {
 		raw = await test.socket();
 		raw.send(connect("s", { clean: false }));
 		expect((await raw.packet()).toString("hex")).toBe("20020100");
-		expect((await raw.packet()).toString("hex")).toBe(packet(0x62, id(second)).toString("hex"));
-		const again = await raw.packet();
-		expect(again[0]).toBe(0x3a);
+		const resent = [await raw.packet(), await raw.packet()];
+		const again = resent.find((each) => each[0] === 0x3a)!;
+		expect(resent.map((each) => each.toString("hex"))).toContain(packet(0x62, id(second)).toString("hex"));
 		expect(again.subarray(1).toString("hex")).toBe(third.subarray(1).toString("hex"));
 		const fourth = await raw.packet();
 		expect([fourth[0], fourth.toString("latin1", 7)]).toEqual([0x32, "fourth"]);

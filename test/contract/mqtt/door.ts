@@ -1,5 +1,5 @@
 /** The real door over a real broker in a temporary folder, for tests: sockets are real, timers move by hand. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { connect as connectSocket, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -126,6 +126,14 @@ export class TestDoor {
 		for (const socket of this.#sockets) socket.destroy();
 		await this.stop();
 		rmSync(this.folder, { recursive: true, force: true });
+	}
+
+	/** What a gateway killed now would find at its next start, served from a copy of the folder. This one goes on. */
+	async killed(options: Partial<MqttOptions> = {}): Promise<TestDoor> {
+		const next = new TestDoor();
+		cpSync(this.folder, next.folder, { recursive: true });
+		await next.start(options);
+		return next;
 	}
 
 	async client(options: IClientOptions = {}): Promise<MqttClient> {

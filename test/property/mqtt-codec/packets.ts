@@ -19,7 +19,9 @@ import { REASON_RULES } from "../../../bridge/mqtt/codec/reason-table.ts";
 export const version = fc.constantFrom<Version>(3, 4, 5);
 export const bytes = fc.uint8Array({ maxLength: 40 }).map((array) => Buffer.from(array));
 const text = fc.string({ unit: "binary", maxLength: 12 }).map((one) => one.replaceAll("\0", ""));
-export const topic = text.map((one) => one.replace(/[+#]/g, "")).filter((one) => one.length > 0);
+/** What names something has no control characters. */
+const name = text.map((one) => [...one].filter((each) => each >= " " && (each < "\u007f" || each > "\u009f")).join(""));
+export const topic = name.map((one) => one.replace(/[+#]/g, "")).filter((one) => one.length > 0);
 const packetId = fc.integer({ min: 1, max: 65_535 });
 const qos = fc.constantFrom(0 as const, 1 as const, 2 as const);
 
@@ -83,8 +85,8 @@ function connect(of: Version): fc.Arbitrary<Packet> {
 			version: fc.constant(of),
 			cleanStart: fc.boolean(),
 			keepAliveSeconds: fc.integer({ min: 0, max: 65_535 }),
-			clientId: of === 5 ? text : text.filter((one) => one.length > 0),
-			username: fc.option(text, { nil: undefined }),
+			clientId: of === 5 ? name : name.filter((one) => one.length > 0),
+			username: fc.option(name, { nil: undefined }),
 			password: fc.option(bytes, { nil: undefined }),
 			will: fc.option(
 				fc.record({ topic, payload: bytes, qos, retain: fc.boolean(), properties: properties("will", of) }),

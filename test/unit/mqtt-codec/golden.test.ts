@@ -254,6 +254,12 @@ describe("what a version before 5.0 is lenient in", () => {
 		}
 	});
 
+	it("flags in the fixed header of a CONNECT of 3.1 are not used", () => {
+		const body = "4d5149736470 03 02 003c 0001 63";
+		expect(decode(raw(`14 0f 0006 ${body}`))).toMatchObject({ version: 3, clientId: "c" });
+		expect(() => decode(raw("14 0d 0004 4d515454 04 02 003c 0001 63"))).toThrow(/flags/);
+	});
+
 	it("[MQTT-3.1.3-6] an empty client identifier is accepted where the server may assign one", () => {
 		expect(decode(raw("10 0c 0004 4d515454 04 02 003c 0000"))).toMatchObject({ version: 4, clientId: "" });
 		expect(decode(raw("10 0d 0004 4d515454 05 00 003c 00 0000"))).toMatchObject({ version: 5, clientId: "" });

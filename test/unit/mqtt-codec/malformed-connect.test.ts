@@ -27,7 +27,7 @@ const cases: Case[] = [
 		code: 0x84,
 	},
 	{
-		name: "[MQTT-3.1.2-2] a CONNECT of a version after 5 is refused",
+		name: "[MQTT-3.1.2-2] of 3.1.1: a CONNECT of a version after 5 is refused",
 		packet: packet(0x10, "MQTT", 6, 2, 0, 60, none, "c"),
 		code: 0x84,
 	},
@@ -50,6 +50,16 @@ const cases: Case[] = [
 		name: "[MQTT-3.1.2-2] of 3.1.1: a mosquitto bridge's private level 0x83 is refused in terms of 3.1",
 		packet: packet(0x10, "MQIsdp", 0x83, 2, 0, 60, "c"),
 		code: 0x84,
+	},
+	{
+		name: "5.0 section 1.5.4: a control character in the Client Identifier is refused",
+		packet: connect(5, 2, none, "c\n"),
+		code: 0x81,
+	},
+	{
+		name: "5.0 section 1.5.4: a control character in the User Name is refused",
+		packet: connect(5, 0x82, none, "c", "\u001b[2J"),
+		code: 0x81,
 	},
 	{
 		name: "[MQTT-3.1.2-3] a CONNECT whose reserved flag is set is malformed",

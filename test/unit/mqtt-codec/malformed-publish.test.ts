@@ -148,6 +148,17 @@ const text: Case[] = [
 		code: M,
 	},
 	{ name: "[MQTT-1.5.4-2] U+0000 is malformed", packet: packet(0x30, raw("0003 610062"), 0), code: M },
+	...["01", "1f", "7f", "c280", "c29f"].map((hex) => ({
+		name: `5.0 section 1.5.4: the control character ${hex} in a Topic Name is refused`,
+		packet: packet(0x30, raw(`00 0${1 + hex.length / 2} 61 ${hex}`), 0),
+		code: M,
+	})),
+	{
+		name: "3.1.1 section 1.5.3: a control character in a Topic Filter is refused",
+		packet: packet(0x82, raw("0001 0002 6101 00")),
+		version: 4,
+		code: M,
+	},
 	{
 		name: "[MQTT-1.5.4-2] U+0000 after a longer character is malformed",
 		packet: packet(0x30, raw("0003 c3a900"), 0),

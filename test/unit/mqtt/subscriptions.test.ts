@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Subscription, SubscriptionTrie } from "../../../bridge/mqtt/subscriptions.ts";
 import { topicFilterProblem } from "../../../bridge/mqtt/codec/topic.ts";
+import { Subscription, SubscriptionTrie } from "../../../bridge/mqtt/subscriptions.ts";
 import { filterMatches, filtersOverlap } from "../../../bridge/mqtt/topic-filter.ts";
 
 const level = fc.constantFrom("a", "b", "c", "", "$x");

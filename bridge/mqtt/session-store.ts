@@ -1,0 +1,238 @@
+/**
+ * Sessions that are kept, as rows of the state table. A session has one row that says where it stands: when it expires, the
+ * offset to go on from per partition, and the QoS 1 deliveries under way, so that they go on under their packet identifiers
+ * [MQTT-4.4.0-1]. Beside it a row each, written when the thing itself changes and durable with its commit:
+ *   - for every subscription, so that a SUBSCRIBE costs the same however many there are;
+ *   - for every QoS 2 publish received and not yet released, in the commit of its record;
+ *   - for every QoS 2 delivery, until the session's own row is written with a cursor behind it.
+ */
+import { StateSpace } from "../../src/broker/state-spaces.ts";
+import type { Log } from "../../src/log/log.ts";
+import type { Qos } from "./codec/packets.ts";
+import type { Delivery, DeliveryLedger } from "./outbox.ts";
+import { expiryMs, Session } from "./session.ts";
+import { Subscription } from "./subscriptions.ts";
+
+// Rows beside a session's own are in MQTT_RECEIVED, under the client id, a NUL, which no client id has, and what they are.
+const { MQTT_RECEIVED, MQTT_SESSION } = StateSpace;
+const SUBSCRIPTION = "s";
+const SENT = "q";
+
+/** Where an absent session goes on. */
+export interface Cursors {
+	/** Partition id and the next offset to send. */
+	readonly next: readonly (readonly [partition: number, offset: number])[];
+	/** Partitions with a higher id were made while the client was away: they are due from their start. */
+	readonly highestPartition: number;
+	/** Sent at QoS 1 and not acknowledged. */
+	readonly inflight: readonly (readonly [packetId: number, partition: number, offset: number, order: number])[];
+	readonly lastPacketId: number;
+	readonly lastOrder: number;
+}
+
+/** A delivery at QoS 2 that may have reached the client. */
+export interface SentDelivery {
+	readonly packetId: number;
+	readonly partition: number;
+	readonly offset: number;
+	/** As outbox.ts has it: waits for PUBREC, or for PUBCOMP at most. */
+	readonly state: 2 | 3;
+	readonly order: number;
+}
+
+export interface KeptSession {
+	readonly session: Session;
+	readonly cursors: Cursors;
+	readonly sent: readonly SentDelivery[];
+}
+
+interface Row {
+	readonly format: 2;
+	readonly expirySeconds: number;
+	readonly cursors: Cursors;
+}
+
+interface SubscriptionRow {
+	readonly qos: Qos;
+	readonly noLocal?: boolean;
+	readonly retainAsPublished?: boolean;
+	readonly retainHandling?: 0 | 1 | 2;
+	readonly identifier?: number;
+}
+
+/** A row begins with the time it expires, a float64 of milliseconds: Infinity never, NaN as long as its client is connected. */
+const EXPIRY_BYTES = 8;
+const SENT_BYTES = 9;
+/** What a row's key and operation add, generously. */
+const ROW_OVERHEAD_BYTES = 64;
+const NO_BYTES = Buffer.alloc(0);
+
+/** All that changes anything throws BrokerError where storage takes nothing. */
+export class SessionStore {
+	readonly #log: Log;
+
+	constructor(log: Log) {
+		this.#log = log;
+	}
+
+	/** The session as it was left, and where it stands; undefined if there is none, or it has expired at `nowMs`. */
+	load(clientId: string, nowMs: number): KeptSession | undefined {
+		const bytes = this.#log.getState(MQTT_SESSION, clientId);
+		if (bytes === undefined) return undefined;
+		const row = bufferOf(bytes);
+		if (row.readDoubleLE(0) <= nowMs) {
+			this.delete(clientId);
+			return undefined;
+		}
+		const { expirySeconds, cursors } = decodeRow(row);
+		const session = new Session(clientId, expirySeconds);
+		const sent: SentDelivery[] = [];
+		const prefix = `${clientId}\0`;
+		for (const [key, value] of this.#log.scanState(MQTT_RECEIVED, prefix)) {
+			const kind = key[prefix.length];
+			const rest = key.slice(prefix.length + 1);
+			if (kind === SUBSCRIPTION) addSubscription(session, rest, bufferOf(value));
+			else if (kind === SENT) sent.push(decodeSent(rest, bufferOf(value)));
+			else {
+				session.received ??= new Set();
+				session.received.add(Number(key.slice(prefix.length)));
+			}
+		}
+		sent.sort((a, b) => a.order - b.order);
+		return { session, cursors, sent };
+	}
+
+	/**
+	 * Where the session stands. `expiresMs`: Infinity for never, NaN while the client is connected. `settled` are QoS 2
+	 * deliveries that are over and behind the cursors: their rows go in the same commit.
+	 */
+	save(
+		session: Session,
+		cursors: Cursors,
+		expiresMs: number,
+		settled: readonly { readonly partition: number; readonly offset: number }[] = [],
+	): void {
+		const row: Row = { format: 2, expirySeconds: session.expirySeconds, cursors };
+		const json = Buffer.from(JSON.stringify(row), "utf8");
+		const bytes = Buffer.allocUnsafe(EXPIRY_BYTES + json.length);
+		bytes.writeDoubleLE(expiresMs, 0);
+		json.copy(bytes, EXPIRY_BYTES);
+		const keyBytes = session.clientId.length * 3 + ROW_OVERHEAD_BYTES;
+		this.#log.group(bytes.length + keyBytes * (1 + settled.length), () => {
+			this.#log.putState(MQTT_SESSION, session.clientId, bytes);
+			for (const { partition, offset } of settled) {
+				this.#log.deleteState(MQTT_RECEIVED, sentKey(session.clientId, partition, offset));
+			}
+		});
+		session.stale = false;
+	}
+
+	/** The session ends: nothing of it stays. */
+	delete(clientId: string): void {
+		// What is kept beside a session's own row is kept only while there is one.
+		if (this.#log.getState(MQTT_SESSION, clientId) === undefined) return;
+		this.#log.deleteState(MQTT_SESSION, clientId);
+		const keys = [...this.#log.scanState(MQTT_RECEIVED, `${clientId}\0`)].map(([key]) => key);
+		for (const key of keys) this.#log.deleteState(MQTT_RECEIVED, key);
+	}
+
+	putSubscription(subscription: Subscription<Session>): void {
+		const { filter, qos, noLocal, retainAsPublished, retainHandling, identifiers, subscriber } = subscription;
+		const row: SubscriptionRow = {
+			qos,
+			...(noLocal && { noLocal }),
+			...(retainAsPublished && { retainAsPublished }),
+			...(retainHandling !== 0 && { retainHandling }),
+			...(identifiers !== undefined && { identifier: identifiers[0]! }),
+		};
+		const key = `${subscriber.clientId}\0${SUBSCRIPTION}${filter}`;
+		this.#log.putState(MQTT_RECEIVED, key, Buffer.from(JSON.stringify(row), "utf8"));
+	}
+
+	deleteSubscription(session: Session, filter: string): void {
+		this.#log.deleteState(MQTT_RECEIVED, `${session.clientId}\0${SUBSCRIPTION}${filter}`);
+	}
+
+	/** A QoS 2 publish was stored: in the commit of its record. */
+	putReceived(session: Session, packetId: number): void {
+		this.#log.putState(MQTT_RECEIVED, `${session.clientId}\0${packetId}`, NO_BYTES);
+	}
+
+	deleteReceived(session: Session, packetId: number): void {
+		this.#log.deleteState(MQTT_RECEIVED, `${session.clientId}\0${packetId}`);
+	}
+
+	/** Where a kept session's outbox keeps its QoS 2 deliveries. */
+	ledgerOf(session: Session): DeliveryLedger {
+		const { clientId } = session;
+		return {
+			record: (delivery: Delivery) => {
+				const bytes = Buffer.allocUnsafe(SENT_BYTES);
+				bytes[0] = delivery.state;
+				bytes.writeUInt16LE(delivery.packetId, 1);
+				bytes.writeUIntLE(delivery.order, 3, 6);
+				this.#log.putState(MQTT_RECEIVED, sentKey(clientId, delivery.partition, delivery.offset), bytes);
+			},
+			forget: (partition, offset) => {
+				this.#log.deleteState(MQTT_RECEIVED, sentKey(clientId, partition, offset));
+			},
+		};
+	}
+
+	/** Ends the sessions whose time is over at `nowMs`. Returns how many. */
+	expire(nowMs: number): number {
+		const over: string[] = [];
+		for (const [clientId, bytes] of this.#log.scanState(MQTT_SESSION, "")) {
+			if (bufferOf(bytes).readDoubleLE(0) <= nowMs) over.push(clientId);
+		}
+		for (const clientId of over) this.delete(clientId);
+		return over.length;
+	}
+
+	/** After a crash: sessions whose clients were connected begin to expire at `nowMs`. */
+	allDisconnected(nowMs: number): void {
+		const connected: [string, Buffer][] = [];
+		for (const [clientId, bytes] of this.#log.scanState(MQTT_SESSION, "")) {
+			const row = Buffer.from(bytes);
+			if (Number.isNaN(row.readDoubleLE(0))) connected.push([clientId, row]);
+		}
+		for (const [clientId, row] of connected) {
+			row.writeDoubleLE(expiryMs(decodeRow(row).expirySeconds, nowMs), 0);
+			this.#log.putState(MQTT_SESSION, clientId, row);
+		}
+	}
+}
+
+function sentKey(clientId: string, partition: number, offset: number): string {
+	return `${clientId}\0${SENT}${partition}.${offset}`;
+}
+
+function decodeSent(place: string, bytes: Buffer): SentDelivery {
+	const dot = place.indexOf(".");
+	return {
+		partition: Number(place.slice(0, dot)),
+		offset: Number(place.slice(dot + 1)),
+		state: bytes[0] === 3 ? 3 : 2,
+		packetId: bytes.readUInt16LE(1),
+		order: bytes.readUIntLE(3, 6),
+	};
+}
+
+function addSubscription(session: Session, filter: string, bytes: Buffer): void {
+	const row = JSON.parse(bytes.toString("utf8")) as SubscriptionRow;
+	session.subscriptions ??= new Map();
+	session.subscriptions.set(filter, new Subscription(session, { filter, ...row }));
+	session.noLocal ||= row.noLocal === true;
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+	return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function decodeRow(row: Buffer): Row {
+	const decoded = JSON.parse(row.toString("utf8", EXPIRY_BYTES)) as Row;
+	if (decoded.format !== 2) {
+		throw new Error(`an MQTT session row of format ${decoded.format}; this version knows 2: another version wrote it`);
+	}
+	return decoded;
+}
