@@ -7,6 +7,15 @@ import { Outbox } from "./outbox.ts";
 import type { Session } from "./session.ts";
 import { Subscription } from "./subscriptions.ts";
 
+/** Matching goes one call deeper for each level of a filter. mosquitto allows as many. */
+const FILTER_LEVELS_MAX = 200;
+
+function levelsOf(filter: string): number {
+	let levels = 1;
+	for (let at = filter.indexOf("/"); at >= 0; at = filter.indexOf("/", at + 1)) levels++;
+	return levels;
+}
+
 export function handleSubscribe(connection: Connection, session: Session, packet: SubscribePacket): void {
 	const identifier = packet.properties.subscriptionIdentifier?.[0];
 	const reasonCodes = packet.subscriptions.map((each) => subscribe(connection, session, each, identifier));
@@ -19,7 +28,7 @@ function subscribe(connection: Connection, session: Session, asked: Requested, i
 	const { engine } = connection;
 	const { filter } = asked;
 	if (filter.startsWith("$share/")) return ReasonCode.SharedSubscriptionsNotSupported;
-	if (filter.startsWith("$replay/")) return ReasonCode.TopicFilterInvalid;
+	if (filter.startsWith("$replay/") || levelsOf(filter) > FILTER_LEVELS_MAX) return ReasonCode.TopicFilterInvalid;
 	session.subscriptions ??= new Map();
 	const former = session.subscriptions.get(filter);
 	if (former === undefined && session.subscriptions.size >= engine.options.maxSubscriptionsPerSession) {

@@ -16,6 +16,7 @@ import type { JournalOptions } from "../log/journal.ts";
 import { CATALOG_FILE } from "../log/layout.ts";
 import type { Log } from "../log/log.ts";
 import { type OpenedLog, openLog } from "../log/open-log.ts";
+import { enforceRetention } from "../log/retention.ts";
 import { Topics } from "./topics.ts";
 
 export interface BrokerOptions {
@@ -98,7 +99,7 @@ export class Broker {
 
 	enforceRetention(): void {
 		try {
-			this.log.enforceRetention();
+			enforceRetention(this.log);
 		} catch (error) {
 			this.logger.error("retention could not run", { error: String(error) });
 		}

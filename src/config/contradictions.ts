@@ -12,7 +12,7 @@ export interface Contradiction {
 const LISTENERS = ["mqtt.listen", "native.listen"] as const satisfies readonly KeyName[];
 const ANY_HOST = ["0.0.0.0", "::"];
 /** An entry's header and its padding to a block of the journal, on both sides. */
-const JOURNAL_OVERHEAD_BYTES = 8192;
+const JOURNAL_OVERHEAD_BYTES = 16_384;
 
 export function contradictions(config: Config): Contradiction[] {
 	const found: Contradiction[] = [];

@@ -408,6 +408,6 @@ export class Journal {
 		let bytes = 0;
 		for (const { sizeBytes } of this.#used) bytes += sizeBytes;
 		for (const { sizeBytes } of this.#spare) bytes += sizeBytes;
-		return bytes;
+		return this.#filling ? bytes + this.#options.fileBytes : bytes;
 	}
 }

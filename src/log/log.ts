@@ -12,7 +12,7 @@
 import { BufferPool } from "../base/buffer-pool.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Disk } from "../base/disk.ts";
-import { BrokerError, DamageError } from "../base/errors.ts";
+import { BrokerError, type DamageError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Pressure } from "../base/pressure.ts";
 import type { Catalog } from "../catalog/catalog.ts";
@@ -20,6 +20,7 @@ import { BatchBuilder } from "../record/builder.ts";
 import type { AppendOperation, StateOperation } from "./entry.ts";
 import type { Gatherer } from "./gatherer.ts";
 import type { Journal } from "./journal.ts";
+import { Losses } from "./losses.ts";
 import type { Partition } from "./partition.ts";
 import type { StateTable } from "./state-table.ts";
 import { SyncPace } from "./sync-pace.ts";
@@ -73,6 +74,7 @@ const KEY_BYTES_MAX = 0xffff;
 export class Log implements Gatherer {
 	readonly services: LogServices;
 	readonly partitions = new Map<number, Partition>();
+	readonly losses: Losses;
 	readonly #state: StateTable;
 	readonly #pool = new BufferPool(POOL_IDLE_BYTES);
 	#gathered: Partition[] = [];
@@ -98,11 +100,12 @@ export class Log implements Gatherer {
 	#failed: Error | undefined;
 	#stopped = false;
 	/** Since the process started. */
-	readonly counters = { commits: 0, records: 0, batchBytes: 0, checkpoints: 0, lostRecords: 0 };
+	readonly counters = { commits: 0, records: 0, batchBytes: 0, checkpoints: 0 };
 
 	constructor(services: LogServices, state: StateTable) {
 		this.services = services;
 		this.#state = state;
+		this.losses = new Losses(services);
 		this.#pace = new SyncPace(services.inlineSyncBelowMs ?? 0);
 		this.#committedSequence = services.journal.sequence;
 		this.#commitBytes = Math.min(COMMIT_BYTES, services.journal.entryBytesMax / 2);
@@ -210,32 +213,7 @@ export class Log implements Gatherer {
 	}
 
 	lost(partition: Partition, offset: number, next: number, error: DamageError): void {
-		const { clock, catalog, logger } = this.services;
-		const count = Math.max(0, next - offset);
-		const loss = {
-			timeMs: clock.now(),
-			topic: partition.topic,
-			partition: partition.number,
-			firstOffset: offset,
-			count,
-			reason: error.message,
-		};
-		try {
-			if (count === 0 || catalog.hasLoss(loss)) return;
-			catalog.recordLoss(loss);
-		} catch (problem) {
-			// No reason to keep the records behind the damage from a reader.
-			logger.warn("a loss could not be recorded", { error: String(problem) });
-		}
-		this.counters.lostRecords += count;
-		logger.error("stored records are damaged and were passed over", {
-			topic: partition.topic,
-			partition: partition.number,
-			offset,
-			count,
-			file: error.file,
-			position: error.position,
-		});
+		this.losses.record(partition, offset, next, error);
 	}
 
 	#hasGathered(): boolean {
@@ -291,7 +269,10 @@ export class Log implements Gatherer {
 				this.#finish(commit);
 				return;
 			}
-			if (!this.#makeRoom(commit)) return;
+			if (!this.#hasRoom(commit)) {
+				if (this.#refusal === undefined) this.#waitForRoom(commit);
+				return;
+			}
 			this.#queue.shift();
 			this.#writing = commit;
 			journal.write(commit.appends, commit.state);
@@ -323,17 +304,14 @@ export class Log implements Gatherer {
 		this.#finish(commit);
 	}
 
-	/** False when the commit must wait: something will call `#schedule`. */
-	#makeRoom(commit: Commit): boolean {
+	/** Nothing is written yet: a full disk may be waited for, as may a checkpoint. */
+	#hasRoom(commit: Commit): boolean {
 		try {
-			if (this.services.journal.makeRoom(commit.appends, commit.state)) return true;
+			return this.services.journal.makeRoom(commit.appends, commit.state);
 		} catch (error) {
-			// Nothing was written yet: a full disk may be waited for.
 			this.#storageError(error as Error);
 			return false;
 		}
-		this.#waitForRoom(commit);
-		return false;
 	}
 
 	/** Every journal file is in use: a checkpoint must free one. */
@@ -344,18 +322,9 @@ export class Log implements Gatherer {
 			.finally(() => {
 				this.services.pressure.letGo();
 				if (this.#failed !== undefined || this.#stopped) return;
-				if (this.#refusal === undefined && this.#makeRoomAgain(commit)) this.#schedule();
+				if (this.#refusal === undefined && this.#hasRoom(commit)) this.#schedule();
 				else this.services.clock.after(RETRY_MS, () => this.#schedule());
 			});
-	}
-
-	#makeRoomAgain(commit: Commit): boolean {
-		try {
-			return this.services.journal.makeRoom(commit.appends, commit.state);
-		} catch (error) {
-			this.#storageError(error as Error);
-			return false;
-		}
 	}
 
 	#finish(commit: Commit): void {
@@ -418,7 +387,7 @@ export class Log implements Gatherer {
 		});
 		const state = this.#state.beginCheckpoint();
 		try {
-			for (const partition of dirty) await syncOrFail(partition);
+			for (const partition of dirty) await partition.segments.sync();
 			if (this.#failed !== undefined) throw this.#failed;
 			catalog.checkpoint(
 				sequence,
@@ -483,12 +452,6 @@ export class Log implements Gatherer {
 		this.services.onFailure(error);
 	}
 
-	/** Acknowledged records that neither the journal nor the segments have any more, found at start. */
-	hole(partition: Partition, from: number, to: number): void {
-		const file = partition.segments.folder;
-		this.lost(partition, from, to, new DamageError(file, 0, "the journal entry that had these records is damaged"));
-	}
-
 	/** Everything found at start is in; what is appended now begins a new use of the journal. */
 	recovered(): void {
 		this.#committedSequence = this.services.journal.sequence;
@@ -499,26 +462,6 @@ export class Log implements Gatherer {
 		this.#tailsBytes += append.batch.buffer.byteLength;
 		partition.committed(append);
 		partition.flushIfLarge();
-	}
-
-	/** Deletes the oldest segments of each partition as its configuration asks. */
-	enforceRetention(): void {
-		const { catalog, clock, logger } = this.services;
-		for (const partition of this.partitions.values()) {
-			const expired = partition.segments.expired(clock.now(), partition.config);
-			const last = expired.at(-1);
-			if (last === undefined) continue;
-			const start = partition.segments.after(last)?.baseOffset as number;
-			catalog.setLogStartOffset(partition.id, Math.max(start, partition.logStartOffset));
-			partition.segments.logStartOffset = Math.max(start, partition.logStartOffset);
-			partition.segments.drop(expired);
-			logger.info("retention removed segments", {
-				topic: partition.topic,
-				partition: partition.number,
-				segments: expired.length,
-				logStartOffset: partition.logStartOffset,
-			});
-		}
 	}
 
 	/** Waits for what is gathered, then writes a last checkpoint. Nothing may be appended any more. */
@@ -547,14 +490,5 @@ export class Log implements Gatherer {
 		} catch (error) {
 			if (this.#failed !== undefined || this.#refusal === undefined) throw error;
 		}
-	}
-}
-
-/** A failed sync is final whatever its code: the kernel may have dropped the pages it could not write. */
-async function syncOrFail(partition: Partition): Promise<void> {
-	try {
-		await partition.segments.sync();
-	} catch (error) {
-		throw new Error(`${partition.segments.folder} could not be synced: ${(error as Error).message}`, { cause: error });
 	}
 }

@@ -144,7 +144,7 @@ function replayEntry(log: Log, state: StateTable, entry: ReadEntry): number {
 		const partition = log.partitions.get(partitionId);
 		if (partition === undefined || entry.bad.includes(append)) continue;
 		if (baseOffset < partition.endOffset) continue; // the segment has it
-		if (baseOffset > partition.endOffset) log.hole(partition, partition.endOffset, baseOffset);
+		if (baseOffset > partition.endOffset) log.losses.hole(partition, partition.endOffset, baseOffset);
 		const batch = entry.bytes.subarray(position, position + sizeBytes);
 		log.replayed(partition, { partitionId, batch, baseOffset, offsets, pooled: false });
 		added += 1;

@@ -142,12 +142,17 @@ export class SegmentSet {
 	async sync(): Promise<void> {
 		const names = this.namesChanged;
 		this.namesChanged = false;
-		for (const segment of this.#segments) {
-			if (this.#closed) return;
-			// Retention may have removed it meanwhile.
-			if (segment.dirty && this.has(segment)) await segment.sync();
+		try {
+			for (const segment of this.#segments) {
+				if (this.#closed) return;
+				// Retention may have removed it meanwhile.
+				if (segment.dirty && this.has(segment)) await segment.sync();
+			}
+			if (names && !this.#closed) this.#disk.syncDirectory(this.folder);
+		} catch (error) {
+			// Final whatever its code, ENOSPC too: the kernel may have dropped the pages that it could not write.
+			throw new Error(`${this.folder} could not be synced: ${(error as Error).message}`, { cause: error });
 		}
-		if (names && !this.#closed) this.#disk.syncDirectory(this.folder);
 	}
 
 	/** The partition is being deleted. */

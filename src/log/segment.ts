@@ -5,7 +5,6 @@
  */
 
 import { type Disk, type DiskFile, joinPath } from "../base/disk.ts";
-import { DamageError } from "../base/errors.ts";
 import type { SegmentState } from "../catalog/catalog.ts";
 import { BATCH_HEADER_BYTES, type BatchHeader, readBatchHeader } from "../record/batch.ts";
 import { crc32c } from "../record/crc32c.ts";
@@ -13,8 +12,8 @@ import { BLOCK_BYTES, readUint53, writeUint53 } from "./entry.ts";
 import { EntryFile } from "./entry-file.ts";
 import { INDEX_SUFFIX, LOG_SUFFIX, segmentName, TIME_INDEX_SUFFIX } from "./layout.ts";
 
-const INDEX_ENTRY_BYTES = 8;
-const TIME_ENTRY_BYTES = 12;
+export const INDEX_ENTRY_BYTES = 8;
+export const TIME_ENTRY_BYTES = 12;
 /** An index entry has 31 bits for offsets and positions. */
 const RELATIVE_MAX = 0x7fff_ffff;
 const SCAN_BYTES = 256 * 1024;
@@ -365,68 +364,9 @@ export class Segment {
 		);
 	}
 
-	/**
-	 * Index entries that do not lead to the batch they name, and the like; for `verify`. `state` for the active
-	 * segment: only entries as of the checkpoint count, and it has no last timestamp yet.
-	 */
-	*indexProblems(
-		batches: ReadonlyMap<number, { lastOffset: number; maxTimestamp: number }>,
-		state: SegmentState | undefined,
-	): Generator<DamageError> {
-		for (const [file, least] of [
-			[this.#index, state?.indexEntries],
-			[this.#timeIndex, state?.timeIndexEntries],
-		] as const) {
-			if (!this.#disk.exists(file.path)) yield new DamageError(file.path, 0, "the file is missing");
-			else if (least !== undefined && file.count < least)
-				yield new DamageError(
-					file.path,
-					file.sizeBytes,
-					`${file.count} entries; at the last checkpoint it had ${least}`,
-				);
-		}
-		const maxTimestamps = new Map<number, number>();
-		for (const { lastOffset, maxTimestamp } of batches.values()) maxTimestamps.set(lastOffset, maxTimestamp);
-		let before = -1;
-		for (let i = 0; i < Math.min(this.#index.count, state?.indexEntries ?? Number.POSITIVE_INFINITY); i++) {
-			const entry = this.#index.at(i);
-			const lastOffset = this.baseOffset + entry.readUInt32BE(0);
-			const position = entry.readUInt32BE(4);
-			const at = i * INDEX_ENTRY_BYTES;
-			if (lastOffset <= before) yield new DamageError(this.#index.path, at, "offsets do not rise");
-			if (batches.get(position)?.lastOffset !== lastOffset)
-				yield new DamageError(this.#index.path, at, `no batch at ${position} ends with offset ${lastOffset}`);
-			before = lastOffset;
-		}
-		let timeBefore = -1;
-		for (let i = 0; i < Math.min(this.#timeIndex.count, state?.timeIndexEntries ?? Number.POSITIVE_INFINITY); i++) {
-			const entry = this.#timeIndex.at(i);
-			const timestamp = readTimestamp(entry);
-			const offset = this.baseOffset + entry.readUInt32BE(8);
-			const at = i * TIME_ENTRY_BYTES;
-			if (timestamp <= timeBefore) yield new DamageError(this.#timeIndex.path, at, "timestamps do not rise");
-			if (maxTimestamps.get(offset) !== timestamp)
-				yield new DamageError(
-					this.#timeIndex.path,
-					at,
-					`no batch that ends with offset ${offset} has timestamp ${timestamp}`,
-				);
-			timeBefore = timestamp;
-		}
-		if (state !== undefined) return;
-		let largest = -1;
-		for (const { maxTimestamp } of batches.values()) largest = Math.max(largest, maxTimestamp);
-		if (this.#disk.exists(this.#timeIndex.path) && timeBefore < largest)
-			yield new DamageError(
-				this.#timeIndex.path,
-				this.#timeIndex.sizeBytes,
-				`it ends with timestamp ${timeBefore}; the segment has ${largest}`,
-			);
-		for (const { path, size, entry } of [
-			{ path: this.#index.path, size: this.#disk.fileSize(this.#index.path) ?? 0, entry: INDEX_ENTRY_BYTES },
-			{ path: this.#timeIndex.path, size: this.#disk.fileSize(this.#timeIndex.path) ?? 0, entry: TIME_ENTRY_BYTES },
-		])
-			if (size % entry !== 0) yield new DamageError(path, size - (size % entry), "ends within an entry");
+	/** Its indexes, for `verify`. */
+	get indexes(): { readonly offsets: EntryFile; readonly times: EntryFile } {
+		return { offsets: this.#index, times: this.#timeIndex };
 	}
 
 	/** Closes its files; they open again when needed. Waits for reads under way. */
@@ -508,6 +448,7 @@ function restoreEntries(entries: EntryFile, count: number, tailCrc: number): boo
 	return true;
 }
 
-function readTimestamp(entry: Buffer): number {
+/** Of a time index's entry. */
+export function readTimestamp(entry: Buffer): number {
 	return readUint53(entry, 0);
 }

@@ -19,6 +19,7 @@ import {
 } from "./journal-file.ts";
 import { baseOffsetOf, CATALOG_FILE, JOURNAL_FOLDER, PARTITION_METADATA, partitionFolder } from "./layout.ts";
 import { Segment } from "./segment.ts";
+import { indexProblems } from "./verify-indexes.ts";
 
 export interface Finding {
 	/** `damage`: stored bytes are not what was written. `warning`: worth knowing, nothing is lost. */
@@ -224,7 +225,12 @@ class Verification {
 		}
 		const activeBase = row.segment?.baseOffset ?? -1;
 		if (segment.baseOffset <= activeBase)
-			for (const problem of segment.indexProblems(batches, segment.baseOffset === activeBase ? row.segment : undefined))
+			for (const problem of indexProblems(
+				this.#disk,
+				segment,
+				batches,
+				segment.baseOffset === activeBase ? row.segment : undefined,
+			))
 				yield damageOf(problem);
 		this.#done(segment.footprintBytes);
 		segment.release();

@@ -9,7 +9,14 @@ export interface Table {
 
 const NUMERIC = /^[<>=~≥≤]*\s*-?[\d.,]+/;
 
-export function tableText({ title, columns, rows, notes = [] }: Table): string {
+/** A figure under another's head would be believed. */
+function checkRows({ title, columns, rows }: Table): void {
+	if (rows.some((row) => row.length !== columns.length)) throw new Error(`${title}: a row does not fit the columns`);
+}
+
+export function tableText(table: Table): string {
+	checkRows(table);
+	const { title, columns, rows, notes = [] } = table;
 	const widths = columns.map((name, i) => Math.max(name.length, ...rows.map((row) => (row[i] ?? "").length)));
 	const line = (cells: readonly string[]): string =>
 		cells
@@ -24,7 +31,9 @@ export function tableText({ title, columns, rows, notes = [] }: Table): string {
 	return `${[title, "", line(columns), widths.map((width) => "-".repeat(width)).join("  "), ...rows.map(line), ...notes.map((note) => `  ${note}`)].join("\n")}\n`;
 }
 
-export function tableMarkdown({ title, columns, rows, notes = [] }: Table): string {
+export function tableMarkdown(table: Table): string {
+	checkRows(table);
+	const { title, columns, rows, notes = [] } = table;
 	const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
 	const ruler = `|${columns.map((_, i) => (i === 0 ? "---" : "---:")).join("|")}|`;
 	const below = notes.length === 0 ? [] : ["", ...notes.map((note) => `- ${note}`)];

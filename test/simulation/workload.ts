@@ -105,7 +105,7 @@ export class Workload {
 		await this.#crash();
 		if (await this.#stop()) await this.#start();
 		if (this.#violation !== undefined) throw this.#violation;
-		if (this.world.log.counters.lostRecords > 0) throw new Violation("records were counted as lost");
+		if (this.world.broker.catalog.lostRecords() > 0) throw new Violation("records were counted as lost");
 	}
 
 	async #step(what: keyof typeof WEIGHTS): Promise<void> {

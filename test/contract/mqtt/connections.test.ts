@@ -146,6 +146,20 @@ describe("a connection", () => {
 		expect(await test.records("mqtt")).toEqual([]);
 	});
 
+	it("may use topics of any depth, and filters of two hundred levels", async () => {
+		test = await TestDoor.open();
+		const raw = await test.socket();
+		const deep = (levels: number): string => Array(levels).fill("+").join("/");
+		raw.send(connect("x"), packet(0x82, 0, 1, text(deep(200)), 0), packet(0x82, 0, 2, text(deep(201)), 0));
+		await raw.packet();
+		expect((await raw.packet()).toString("hex")).toBe("9003000100");
+		expect((await raw.packet()).toString("hex")).toBe("9003000280");
+		raw.send(packet(0x82, 0, 3, text("#"), 0));
+		await raw.packet();
+		raw.send(packet(0x30, text("/".repeat(10_000))));
+		expect((await raw.take(3 + 2 + 10_000))[0]).toBe(0x30);
+	});
+
 	it("that answers a delivery with another packet than its QoS asks for ends", async () => {
 		test = await TestDoor.open();
 		const publisher = await test.client();

@@ -1,8 +1,10 @@
 /** Which segments retention takes, and readers and checkpoints that are under way meanwhile. */
+
 import { describe, expect, it } from "vitest";
 import type { BrokerError } from "../../../src/base/errors.ts";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
 import type { Partition } from "../../../src/log/partition.ts";
+import { enforceRetention } from "../../../src/log/retention.ts";
 import { EMPTY_HEADERS_BLOCK, NULL_KEY_BLOCK } from "../../../src/record/builder.ts";
 import { DATA_FOLDER, recordsIn, World } from "../../simulation/world.ts";
 
@@ -58,12 +60,12 @@ describe("retention", () => {
 		world.clock.step(-(world.clock.now() - world0));
 		// Newest records at 100, 300, 500, 600.
 		await world.clock.advance(1301);
-		world.log.enforceRetention();
+		enforceRetention(world.log);
 		expect(bases(world)).toEqual([4, 6]);
 		expect(one(world).logStartOffset).toBe(4);
 		expect(logFiles(world)).toHaveLength(2);
 		await world.clock.advance(100_000);
-		world.log.enforceRetention();
+		enforceRetention(world.log);
 		expect(bases(world)).toEqual([6]);
 		const gone = await one(world)
 			.read(3, 100)
@@ -78,10 +80,10 @@ describe("retention", () => {
 	it("by size keeps at least that many bytes", async () => {
 		const world = await newWorld(8);
 		world.broker.topics.alter("t", { set: { "retention.bytes": String(2 * VALUE_BYTES + 500) } });
-		world.log.enforceRetention();
+		enforceRetention(world.log);
 		expect(bases(world)).toEqual([4, 6]);
 		world.broker.topics.alter("t", { set: { "retention.bytes": "0" } });
-		world.log.enforceRetention();
+		enforceRetention(world.log);
 		expect(bases(world)).toEqual([6]);
 	});
 
@@ -90,10 +92,10 @@ describe("retention", () => {
 		await append(world, 8, (i) => i);
 		world.log.flush();
 		world.broker.topics.alter("t", { set: { "retention.bytes": "0" } });
-		world.log.enforceRetention();
+		enforceRetention(world.log);
 		expect(bases(world)).toEqual([0, 2, 4, 6]);
 		await world.finish(world.log.checkpoint());
-		world.log.enforceRetention();
+		enforceRetention(world.log);
 		expect(bases(world)).toEqual([6]);
 	});
 
@@ -106,7 +108,7 @@ describe("retention", () => {
 			const reading = one(world)
 				.read(1, maxBytes)
 				.then(recordsIn, (error: BrokerError) => error.code);
-			world.log.enforceRetention();
+			enforceRetention(world.log);
 			const result = await world.finish(reading);
 			if (typeof result === "string") expect(result).toBe("OFFSET_OUT_OF_RANGE");
 			else expect(result[0]?.offset).toBe(1);
@@ -122,7 +124,7 @@ describe("retention", () => {
 		await append(world, 3, (i) => 100 + i);
 		world.log.flush();
 		const checkpoint = world.log.checkpoint();
-		world.log.enforceRetention();
+		enforceRetention(world.log);
 		await world.finish(checkpoint);
 		expect(world.failure).toBeUndefined();
 		expect(bases(world)).toEqual(
