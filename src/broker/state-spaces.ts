@@ -2,7 +2,7 @@
 export const StateSpace = {
 	/** MQTT client id -> session. */
 	MQTT_SESSION: 1,
-	/** MQTT client id and packet id -> an inbound QoS 2 message stored and not yet released. */
+	/** MQTT client id and packet id -> an inbound QoS 2 message stored and not yet released; also a kept session's subscriptions and outbound QoS 2 messages, by a letter before them. */
 	MQTT_RECEIVED: 2,
 	/** Native client id -> last sequence and results. */
 	NATIVE_PRODUCER: 3,

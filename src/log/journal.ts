@@ -62,7 +62,7 @@ export interface ReplayVisitor {
 
 /** A file made on the spot because no spare one is ready is no larger than it needs to be. */
 const SMALL_FILE_BYTES = 256 * 1024;
-const FILL_BYTES = 1024 * 1024;
+const FILL_BYTES = 128 * 1024;
 
 export class Journal {
 	readonly #disk: Disk;
@@ -383,9 +383,10 @@ export class Journal {
 			for (let at = 0; at < this.#options.fileBytes; at += zeros.length) {
 				file.write([zeros.subarray(0, Math.min(zeros.length, this.#options.fileBytes - at))], at);
 				// Synced in pieces: one sync of the whole would hold up the commits beside it.
-				await file.sync();
+				if ((at / zeros.length) % 8 === 7) await file.sync();
 				if (this.#closed) throw new Error("closed");
 			}
+			await file.sync();
 			this.#disk.rename(making, joinPath(this.#folder, name));
 			this.#disk.syncDirectory(this.#folder);
 			return { file, name, sizeBytes: this.#options.fileBytes };

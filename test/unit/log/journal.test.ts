@@ -142,8 +142,11 @@ for (const [name, newDisk, folderOf] of [
 				await journal.sync();
 				written++;
 			}
-			expect(written).toBe(3);
-			journal.release(2);
+			// One of the three may still be being made ahead of need.
+			expect(written).toBeGreaterThanOrEqual(2);
+			expect(written).toBeLessThanOrEqual(3);
+			expect(journal.totalBytes).toBeLessThanOrEqual(3 * 64 * 1024);
+			journal.release(written - 1);
 			expect(journal.makeRoom([append], [])).toBe(true);
 		});
 
