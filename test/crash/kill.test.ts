@@ -93,10 +93,13 @@ it(`loses nothing acknowledged in ${CRASHES} kills`, { timeout: 60_000 + CRASHES
 	expect(again.records).toBe(readBack.records);
 	for (const one of publishers) {
 		expect(one.protocolErrors, one.clientId).toEqual([]);
-		expect(one.acked.size, one.clientId).toBeGreaterThan(kills);
+		expect(one.acked.size, one.clientId).toBeGreaterThan(0);
 		if (one.qos === 2) expect(one.lostSession, `${one.clientId}'s session`).toBe(false);
 	}
-	for (const one of producers) expect(one.acked.size, one.clientId).toBeGreaterThan(kills);
+	for (const one of producers) expect(one.acked.size, one.clientId).toBeGreaterThan(0);
+	// Kills between which nothing is acknowledged prove nothing.
+	const acked = [...publishers, ...producers].reduce((sum, one) => sum + one.acked.size, 0);
+	expect(acked).toBeGreaterThan(kills);
 });
 
 function publisher(name: string, qos: 1 | 2): MqttPublisher {
