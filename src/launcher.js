@@ -37,20 +37,7 @@ async function restartWithPinnedNode() {
 	child.on("exit", (code, signal) => process.exit(signal ? 128 + constants.signals[signal] : code));
 }
 
-/*
- * Two flags that still work once the heap exists, measured on Node 24.21 with 1,000 connections (82 MB
- * resident without them): V8 doubles its space for new objects under load, up to 16 MiB, and keeps it; and
- * what its middle compiler, Maglev, works in is never given back, 12 MB. The optimising compiler takes over
- * from the baseline one without it; throughput is the same.
- */
-function spareMemory() {
-	const v8 = process.getBuiltinModule("node:v8");
-	v8.setFlagsFromString("--semi-space-growth-factor=1");
-	v8.setFlagsFromString("--no-maglev");
-}
-
 if (Number.parseInt(process.versions.node, 10) >= OLDEST_NODE) {
-	spareMemory();
 	import("./main.js");
 } else {
 	restartWithPinnedNode();

@@ -11,6 +11,7 @@ import { explainStart } from "./explain-start.ts";
 import { fail } from "./failure.ts";
 import { greeting } from "./greeting.ts";
 import { type ConfigOptions, readConfig } from "./read-config.ts";
+import { spareMemory } from "./spare-memory.ts";
 import { VERSION } from "./version.ts";
 import { readYamlElsewhere } from "./yaml-process.ts";
 
@@ -39,6 +40,7 @@ export async function start(options: ConfigOptions): Promise<void> {
 	const gateway = await startGateway(config, { logger }).catch((error: unknown) => {
 		throw explainStart(error, config);
 	});
+	spareMemory();
 	stop = () => {
 		gateway.stop().then(() => process.exit(0), fail);
 	};
