@@ -32,8 +32,6 @@ const ENTRIES = {
 	"client/index": "src/native/client/client.ts",
 };
 const LAUNCHER = "src/launcher.js";
-/** Besides `dependencies`: the simulator's MQTT client, which no gateway loads. */
-const EXTERNAL = ["mqtt"];
 /** cbor-x without cbor-extract: its native half costs 2.5 MB resident and decodes records no faster. */
 const ALIAS = { "cbor-x": "node_modules/cbor-x/index.js" };
 const STALE_CHUNK_MS = 3_600_000;
@@ -115,7 +113,7 @@ async function buildJavaScript() {
 		else console.error(`build: ${source} is missing: dist/${name}.js is not built.`);
 	}
 	const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"));
-	const external = [...Object.keys(manifest.dependencies), ...EXTERNAL];
+	const external = Object.keys(manifest.dependencies);
 	const kept = new Set();
 	const modules = [];
 	if (Object.keys(input).length > 0) {

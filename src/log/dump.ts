@@ -7,6 +7,7 @@ import {
 	findLaterEntry,
 	HEADER_BYTES,
 	JOURNAL_SUFFIX,
+	newestHeader,
 	positionAfter,
 	readEntry,
 	readHeaderCopies,
@@ -51,7 +52,7 @@ function* withFile(disk: Disk, path: string, work: (file: DiskFile) => Generator
 function* dumpJournal(disk: Disk, path: string): Generator<DumpItem> {
 	yield* withFile(disk, path, function* (file) {
 		const copies = readHeaderCopies(file);
-		const header = copies.filter((copy) => copy !== undefined).sort((a, b) => b.generation - a.generation)[0];
+		const header = newestHeader(copies);
 		if (header === undefined) {
 			yield { kind: "unused", position: 0, sizeBytes: file.size() };
 			return;

@@ -9,6 +9,7 @@ import { DamageError } from "../base/errors.ts";
 import { readBatchHeader } from "../record/batch.ts";
 import { crc32c } from "../record/crc32c.ts";
 import {
+	type AppendOperation,
 	BLOCK_BYTES,
 	type EntryHeader,
 	type FileStamp,
@@ -51,8 +52,12 @@ export function writeJournalHeader(target: Buffer, header: JournalHeader): void 
 
 /** The header of the file's newest use; undefined: never used, or its header was never finished. A newer format throws. */
 export function readJournalHeader(file: DiskFile): JournalHeader | undefined {
-	const copies = readHeaderCopies(file).filter((copy) => copy !== undefined);
-	return copies.sort((a, b) => b.generation - a.generation)[0];
+	return newestHeader(readHeaderCopies(file));
+}
+
+/** Where the copies differ, the one of the later use counts. */
+export function newestHeader(copies: readonly (JournalHeader | undefined)[]): JournalHeader | undefined {
+	return copies.filter((copy) => copy !== undefined).sort((a, b) => b.generation - a.generation)[0];
 }
 
 /** Both copies, undefined where one is not sound. */
@@ -164,6 +169,16 @@ function batchIsSound(entry: Buffer, append: StoredAppend): boolean {
 	} catch {
 		return false;
 	}
+}
+
+/** The appends of `entry` whose batches are sound, as they were written; views of its bytes. */
+export function soundAppends(entry: ReadEntry): AppendOperation[] {
+	return entry.operations.appends
+		.filter((append) => !entry.bad.includes(append))
+		.map(({ partitionId, baseOffset, offsets, position, sizeBytes }) => {
+			const batch = entry.bytes.subarray(position, position + sizeBytes);
+			return { partitionId, batch, baseOffset, offsets, pooled: false };
+		});
 }
 
 /** Where the entry after `entry` begins. */

@@ -30,6 +30,7 @@ import {
 	type ReadEntry,
 	readEntry,
 	readJournalHeader,
+	soundAppends,
 	writeJournalHeader,
 } from "./journal-file.ts";
 
@@ -153,12 +154,7 @@ export class Journal {
 	#writeAgain(entry: ReadEntry): void {
 		// A gap behind it was reported: then it was durable.
 		if (entry.header.sequence !== this.#sequence) return;
-		const appends = entry.operations.appends
-			.filter((append) => !entry.bad.includes(append))
-			.map(({ partitionId, baseOffset, offsets, position, sizeBytes }) => {
-				const batch = entry.bytes.subarray(position, position + sizeBytes);
-				return { partitionId, batch, baseOffset, offsets, pooled: false };
-			});
+		const appends = soundAppends(entry);
 		const { state } = entry.operations;
 		// Under its own sequence: the first copy, if it is lost, is not missed, and if it is sound, the second is passed over.
 		this.#sequence -= 1;

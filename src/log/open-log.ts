@@ -13,7 +13,7 @@ import type { Catalog, TopicRow } from "../catalog/catalog.ts";
 import type { PartitionConfig } from "../catalog/partition-config.ts";
 import { partitionConfig } from "../catalog/topic-config.ts";
 import { Journal, type JournalOptions } from "./journal.ts";
-import type { ReadEntry } from "./journal-file.ts";
+import { type ReadEntry, soundAppends } from "./journal-file.ts";
 import {
 	asideName,
 	DELETED_SUFFIX,
@@ -139,14 +139,12 @@ function prepareFolder(disk: Disk, folder: string, topicId: string): void {
 /** Applies an entry; returns how many batches the segments did not have yet. */
 function replayEntry(log: Log, state: StateTable, entry: ReadEntry): number {
 	let added = 0;
-	for (const append of entry.operations.appends) {
-		const { partitionId, baseOffset, offsets, position, sizeBytes } = append;
+	for (const append of soundAppends(entry)) {
+		const { partitionId, baseOffset } = append;
 		const partition = log.partitions.get(partitionId);
-		if (partition === undefined || entry.bad.includes(append)) continue;
-		if (baseOffset < partition.endOffset) continue; // the segment has it
+		if (partition === undefined || baseOffset < partition.endOffset) continue; // deleted, or the segment has it
 		if (baseOffset > partition.endOffset) log.losses.hole(partition, partition.endOffset, baseOffset);
-		const batch = entry.bytes.subarray(position, position + sizeBytes);
-		log.replayed(partition, { partitionId, batch, baseOffset, offsets, pooled: false });
+		log.replayed(partition, append);
 		added += 1;
 	}
 	for (const operation of entry.operations.state) state.replayed(operation);

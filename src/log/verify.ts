@@ -13,6 +13,7 @@ import {
 	HEADER_BYTES,
 	JOURNAL_SUFFIX,
 	type JournalHeader,
+	newestHeader,
 	positionAfter,
 	readEntry,
 	readHeaderCopies,
@@ -246,9 +247,7 @@ class Verification {
 			const file = this.#disk.open(path, "read");
 			try {
 				const [first, second] = readHeaderCopies(file);
-				const header = [first, second]
-					.filter((copy) => copy !== undefined)
-					.sort((a, b) => b.generation - a.generation)[0];
+				const header = newestHeader([first, second]);
 				if (header !== undefined) files.push({ path, header });
 				else yield* headlessFile(path, file, checkpoint);
 				if ((first === undefined) !== (second === undefined))

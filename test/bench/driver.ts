@@ -10,6 +10,9 @@ import { cpuSeconds } from "./process-figures.ts";
 import type { Target } from "./targets.ts";
 import type { Workplace } from "./workplace.ts";
 
+/** What the goals call full load. */
+export const FULL_LOAD = { connections: 10, window: 100, bytes: 100, qos: 1 } as const;
+
 export interface BenchOptions {
 	readonly workplace: Workplace;
 	/** That count, of each run. */

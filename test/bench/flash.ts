@@ -2,7 +2,7 @@
  * `flash`: what reaches the disk. Under full load, as a factor of the record batches stored; with few small events, where a
  * commit is one event, as bytes per event and day, and what `commit.linger.ms` saves and costs.
  */
-import { type BenchOptions, startLoad, storedIn } from "./driver.ts";
+import { type BenchOptions, FULL_LOAD, startLoad, storedIn } from "./driver.ts";
 import {
 	deviceOf,
 	deviceWrittenBytes,
@@ -49,11 +49,8 @@ async function background(options: BenchOptions, device: DeviceCounter): Promise
 /** Full load, so that what is done once is not counted: the topic's folders, the journal's files, zeroed before their first use. */
 async function warmUp(options: BenchOptions, target: Target): Promise<void> {
 	const spec = {
+		...FULL_LOAD,
 		port: target.mqttPort,
-		connections: 10,
-		window: 100,
-		bytes: 100,
-		qos: 1,
 		warmupSeconds: 0,
 		seconds: 2,
 	} as const;

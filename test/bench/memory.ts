@@ -1,6 +1,6 @@
 /** `memory`: resident bytes idle, with connections, under the full ingest load, and the same with little and much stored. */
 import fs from "node:fs";
-import { type BenchOptions, fill, interleaved, startLoad } from "./driver.ts";
+import { type BenchOptions, FULL_LOAD, fill, interleaved, startLoad } from "./driver.ts";
 import { type MemoryFigures, memoryFigures } from "./process-figures.ts";
 import { fixed, median, megabytes, type Table } from "./report.ts";
 import { startHeadwater, type Target, targetsFound } from "./targets.ts";
@@ -56,11 +56,8 @@ async function underLoad(
 	const samples: MemoryFigures[] = [];
 	let timer: NodeJS.Timeout | undefined;
 	const spec = {
+		...FULL_LOAD,
 		port: target.mqttPort,
-		connections: 10,
-		window: 100,
-		bytes: 100,
-		qos: 1,
 		seconds: options.seconds,
 	} as const;
 	const load = startLoad(options.workplace, spec, (mark) => {

@@ -1,5 +1,5 @@
 /** `start`: the time from spawning the process to its greeting, which it prints when everything listens. */
-import { type BenchOptions, fill, startLoad, storedIn } from "./driver.ts";
+import { type BenchOptions, FULL_LOAD, fill, startLoad, storedIn } from "./driver.ts";
 import { fixed, median, spread, type Table } from "./report.ts";
 import { startHeadwater, type Target } from "./targets.ts";
 
@@ -40,11 +40,8 @@ export async function start(options: BenchOptions): Promise<{ tables: Table[]; r
 	for (let round = 0; round < rounds; round += 1) {
 		options.progress(`after kill -9 under load, ${round + 1} of ${rounds}`);
 		const spec = {
+			...FULL_LOAD,
 			port: target.mqttPort,
-			connections: 10,
-			window: 100,
-			bytes: 100,
-			qos: 1,
 			warmupSeconds: 0,
 			seconds: 0,
 		} as const;
