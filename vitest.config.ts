@@ -22,6 +22,7 @@ export default defineConfig({
 			project("unit"),
 			project("property", { timeoutMs: 30_000 }),
 			project("contract", { setup: [BUILD], timeoutMs: 60_000 }),
+			project("conformance"),
 			project("simulation", { timeoutMs: 120_000 }),
 			project("crash", { setup: [BUILD], timeoutMs: 120_000 }),
 			project("tidy"),

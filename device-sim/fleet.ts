@@ -13,6 +13,7 @@ import type { MqttVersion, Qos } from "./mqtt-packets.ts";
 import { createProfile, PROFILE_NAMES, type ProfileName } from "./profiles.ts";
 import type { Position, ReadBack } from "./read-back.ts";
 import { Schedule } from "./schedule.ts";
+import type { SiteBrokerProcess } from "./site-broker-process.ts";
 import type { LogVerdict, Verdict } from "./verdict.ts";
 import { Verifier } from "./verifier.ts";
 
@@ -40,6 +41,8 @@ export interface FleetOptions {
 	readonly run?: string;
 	/** A running gateway to kill and start again; it still runs afterwards. */
 	readonly gateway?: GatewayProcess;
+	/** A broker that the devices are connected to instead, with the gateway's bridge between. */
+	readonly site?: SiteBrokerProcess;
 	/** Mean time between two kills of it; each comes after half of that to one and a half. Default: never. */
 	readonly crashEveryMs?: number;
 	/** After the run, for what is not yet acknowledged. Default 30,000. */
@@ -126,7 +129,7 @@ class FleetRun {
 		this.#report = report;
 		this.#random = new SimulatedRandom(options.seed);
 		const run = options.run ?? (systemRandom.u32() % 36 ** 6).toString(36).padStart(6, "0");
-		this.#ledger = new Ledger(run, options.qos);
+		this.#ledger = new Ledger(run, options.qos, options.site !== undefined);
 		const counters: FleetCounters = {
 			connected: 0,
 			sent: 0,
@@ -196,7 +199,7 @@ class FleetRun {
 		const elapsedMs = this.#elapsedMs();
 		this.#phase = "reading";
 		const verifier = new Verifier(this.#ledger, await this.#begin(before));
-		const until = performance.now() + (this.#options.qos === 0 ? SETTLE_MS : 0);
+		const until = performance.now() + this.#settleMs;
 		let log: LogVerdict;
 		for (;;) {
 			for await (const record of this.#options.readBack.read(verifier.nextOffsets())) {
@@ -209,6 +212,13 @@ class FleetRun {
 		}
 		this.#tell();
 		return this.#judge(log, elapsedMs);
+	}
+
+	/** How long acknowledged events may take to be readable: where a bridge is between, as long as it takes to send its backlog. */
+	get #settleMs(): number {
+		const { qos, site, drainMs = 30_000 } = this.#options;
+		if (site !== undefined) return drainMs;
+		return qos === 0 ? SETTLE_MS : 0;
 	}
 
 	/** A topic that the run itself made begins at 0 in every partition. */

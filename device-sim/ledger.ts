@@ -55,10 +55,16 @@ export class Ledger {
 	readonly run: string;
 	/** Whether a resend may be stored twice (QoS 1) or not (QoS 2; QoS 0, which has none). */
 	readonly resendsMayRepeat: boolean;
+	/**
+	 * Whether another broker and a link at QoS 1 are between the devices and the log: the link may repeat any event, and
+	 * the broker may send what it had queued behind what came later.
+	 */
+	readonly relayed: boolean;
 	readonly #devices = new Map<string, DeviceLedger>();
 
-	constructor(run: string, qos: 0 | 1 | 2) {
+	constructor(run: string, qos: 0 | 1 | 2, relayed = false) {
 		this.run = run;
+		this.relayed = relayed;
 		this.resendsMayRepeat = qos === 1;
 	}
 

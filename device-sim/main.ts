@@ -10,6 +10,7 @@ import { accepts, GatewayError, GatewayProcess, killGateways } from "./gateway-p
 import { type Address, parseOptions, type SimOptions } from "./options.ts";
 import { NativeReadBack } from "./read-back.ts";
 import { Screen } from "./screen.ts";
+import { SiteBrokerProcess } from "./site-broker-process.ts";
 import type { Verdict } from "./verdict.ts";
 import { verdictTable } from "./verdict-table.ts";
 
@@ -18,6 +19,12 @@ const INTERRUPTED = 130;
 const HOW_TO_START = "`npm start` starts a gateway, and --crash-every or --data one of the simulator's own.";
 
 async function main(args: readonly string[]): Promise<number> {
+	if (args[0] === "site-broker") {
+		// The process that SiteBrokerProcess starts.
+		const { runSiteBroker } = await import("./site-broker.ts");
+		await runSiteBroker(args[1] ?? "", Number(args[2] ?? 0));
+		return 0;
+	}
 	const options = parseOptions(args);
 	const stop = new AbortController();
 	process.on("exit", killGateways);
@@ -36,19 +43,28 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 async function simulate(options: SimOptions, signal: AbortSignal): Promise<number> {
-	const own = options.crashEvery !== undefined || options.data !== undefined || options.gatewayCommand !== undefined;
+	const own =
+		options.crashEvery !== undefined ||
+		options.data !== undefined ||
+		options.gatewayCommand !== undefined ||
+		options.siteBroker;
 	const temporary = own && options.data === undefined;
 	const data = options.data ?? joinPath(tmpdir(), `headwater-sim-${randomBytes(4).toString("hex")}`);
 	const command = options.gatewayCommand === undefined ? {} : { command: options.gatewayCommand };
-	const gateway = own ? await GatewayProcess.create({ dataDirectory: data, ...command }) : undefined;
+	const seed = options.seed ?? String(systemRandom.u32());
+	const site = options.siteBroker ? await SiteBrokerProcess.start({ seed, cutEveryMs: options.flaky }) : undefined;
+	const settings = site === undefined ? {} : { arguments: ["--set", site.bridgeSetting] };
+	const gateway = own ? await GatewayProcess.create({ dataDirectory: data, ...command, ...settings }) : undefined;
 	let passed = false;
 	try {
 		await gateway?.start();
-		const verdict = await run(options, gateway, signal);
+		await site?.bridged();
+		const verdict = await run({ ...options, seed }, gateway, site, signal);
 		passed = verdict.pass;
 		return verdict.pass ? 0 : 1;
 	} finally {
 		await gateway?.stop();
+		await site?.stop();
 		if (temporary) {
 			if (passed && !options.keep) new NodeDisk().removeDirectory(data);
 			else process.stderr.write(`The gateway's data directory is kept: ${data}\n`);
@@ -56,13 +72,19 @@ async function simulate(options: SimOptions, signal: AbortSignal): Promise<numbe
 	}
 }
 
-async function run(options: SimOptions, gateway: GatewayProcess | undefined, signal: AbortSignal): Promise<Verdict> {
-	const mqtt: Address = gateway ? { host: gateway.host, port: gateway.mqttPort } : options.connect;
+async function run(
+	options: SimOptions & { readonly seed: string },
+	gateway: GatewayProcess | undefined,
+	site: SiteBrokerProcess | undefined,
+	signal: AbortSignal,
+): Promise<Verdict> {
+	const door: Address = gateway ? { host: gateway.host, port: gateway.mqttPort } : options.connect;
+	const mqtt: Address = site ?? door;
 	const native: Address = gateway ? { host: gateway.host, port: gateway.nativePort } : options.native;
 	if (!(await accepts(mqtt.host, mqtt.port))) {
 		throw new GatewayError(`no MQTT broker takes connections at --connect ${mqtt.host}:${mqtt.port}; ${HOW_TO_START}`);
 	}
-	const seed = options.seed ?? String(systemRandom.u32());
+	const { seed } = options;
 	const fleet: FleetOptions = {
 		devices: options.devices,
 		rate: options.rate,
@@ -81,11 +103,12 @@ async function run(options: SimOptions, gateway: GatewayProcess | undefined, sig
 		drainMs: options.drain,
 		signal,
 		...(gateway ? { gateway } : {}),
+		...(site ? { site } : {}),
 		...(options.crashEvery === undefined ? {} : { crashEveryMs: options.crashEvery }),
 	};
 	const progress = paintFor(process.stderr);
 	const screen = new Screen(process.stderr, progress);
-	process.stderr.write(`${greeting(options, mqtt, seed, gateway, progress)}\n`);
+	process.stderr.write(`${greeting(options, mqtt, seed, gateway, site, progress)}\n`);
 	let verdict: Verdict;
 	try {
 		verdict = await runFleet(fleet, (now) => screen.show(now));
@@ -103,6 +126,7 @@ function greeting(
 	mqtt: Address,
 	seed: string,
 	gateway: GatewayProcess | undefined,
+	site: SiteBrokerProcess | undefined,
 	{ bold }: Paint,
 ): string {
 	const version = { 3: "3.1", 4: "3.1.1", 5: "5" }[options.mqtt];
@@ -111,6 +135,7 @@ function greeting(
 		`${bold("device-sim")}  ${count(options.devices)} devices (${options.profile}), ${options.rate} events/s each, for ${time(options.duration)}`,
 		`  MQTT ${version}, QoS ${options.qos}, to ${mqtt.host}:${mqtt.port}; ${links}; seed ${seed}`,
 	];
+	if (site) lines.push("  a site's broker there (MQTT 3.1.1), and the gateway's bridge between; it breaks as often");
 	if (gateway) {
 		const crashes = options.crashEvery === undefined ? "" : `, killed with -9 about every ${time(options.crashEvery)}`;
 		lines.push(`  a gateway of its own, data in ${gateway.dataDirectory}${crashes}`);

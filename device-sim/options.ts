@@ -26,6 +26,7 @@ export interface SimOptions {
 	readonly json: boolean;
 	readonly crashEvery: number | undefined;
 	readonly gatewayCommand: string | undefined;
+	readonly siteBroker: boolean;
 	readonly data: string | undefined;
 	readonly keep: boolean;
 	readonly topicTemplate: string;
@@ -129,6 +130,11 @@ export function simCommand(): Command {
 			"start a gateway on this data directory (default with --crash-every: a temporary one)",
 		)
 		.option("--gateway-command <command>", "start this one: a shell command with {data}, {mqtt} and {native} in it")
+		.option(
+			"--site-broker",
+			"the devices are on a site's own MQTT broker, and a gateway is started with a bridge to it",
+			false,
+		)
 		.option("--keep", "keep the temporary data directory (kept anyway when the verdict is FAIL)", false)
 		.option("--json", "print the verdict as one JSON object", false)
 		.allowExcessArguments(false);
@@ -140,5 +146,14 @@ export function parseOptions(args: readonly string[]): SimOptions {
 	const command = simCommand();
 	// commander's own code for a wrong option is 1, which here means a failed verdict.
 	command.exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
-	return command.parse(args, { from: "user" }).opts<SimOptions>();
+	const options = command.parse(args, { from: "user" }).opts<SimOptions>();
+	if (options.siteBroker && options.gatewayCommand !== undefined) {
+		command.error(
+			"--site-broker starts this package's own gateway, which it can give a bridge: leave out --gateway-command",
+		);
+	}
+	if (options.siteBroker && options.mqtt === 5) {
+		command.error("--site-broker is a broker of MQTT 3.1.1: choose --mqtt 4");
+	}
+	return options;
 }

@@ -1,5 +1,8 @@
 /** Wires a gateway together from its configuration: seams, broker, doors; and takes it apart again. */
+import { Bridges } from "../bridge/mqtt/remote/bridges.ts";
 import { MqttDoor } from "../bridge/mqtt/server.ts";
+import { OUTPUT_HIGH_BYTES } from "../bridge/mqtt/transport.ts";
+import { HttpDoor } from "./admin/http-door.ts";
 import { systemClock } from "./base/clock.ts";
 import { NodeDisk } from "./base/disk.ts";
 import type { Logger } from "./base/logger.ts";
@@ -13,7 +16,7 @@ import type { GatewayStatusParts } from "./native/door.ts";
 import { NativeDoor } from "./native/door.ts";
 
 export interface Listener {
-	/** `mqtt`, `native`. */
+	/** `mqtt`, `native`, `http`. */
 	readonly door: string;
 	/** `127.0.0.1:1883`, with the port that was taken. */
 	readonly address: string;
@@ -53,6 +56,7 @@ export async function startGateway(config: Config, services: { readonly logger: 
 	if (broker.recovery.entries > 0) logger.info("recovered from the journal", { ...broker.recovery });
 	const listeners: Listener[] = [];
 	const mqtt = new MqttDoor(broker, mqttOptions(config));
+	const bridges = new Bridges(mqtt.engine, config.bridges, { disk: new NodeDisk(), random: systemRandom });
 	const native = new NativeDoor(
 		broker,
 		{
@@ -62,6 +66,15 @@ export async function startGateway(config: Config, services: { readonly logger: 
 		},
 		{ status },
 	);
+	const http = new HttpDoor(
+		{
+			...config["http.listen"],
+			allowedOrigins: config["http.allowed.origins"],
+			highWaterMark: OUTPUT_HIGH_BYTES,
+		},
+		{ clock: systemClock, logger },
+	);
+	http.onUpgrade("/mqtt", "MQTT over WebSocket", (...upgrade) => mqtt.upgrade(...upgrade));
 
 	function status(): GatewayStatusParts {
 		const memory = process.memoryUsage();
@@ -94,6 +107,8 @@ export async function startGateway(config: Config, services: { readonly logger: 
 	try {
 		listeners.push({ door: "mqtt", address: await mqtt.start() });
 		listeners.push({ door: "native", address: await native.start() });
+		listeners.push({ door: "http", address: await http.start() });
+		bridges.start();
 	} catch (error) {
 		await broker.stop();
 		throw error;
@@ -103,7 +118,8 @@ export async function startGateway(config: Config, services: { readonly logger: 
 		listeners,
 		failed: failure.promise,
 		async stop() {
-			await Promise.all([mqtt.stop(), native.stop()]);
+			await bridges.stop();
+			await Promise.all([mqtt.stop(), native.stop(), http.stop()]);
 			await broker.stop();
 		},
 	};
@@ -121,6 +137,13 @@ function mqttOptions(config: Config): ConstructorParameters<typeof MqttDoor>[1] 
 		maxSessionExpirySeconds: config["mqtt.max.session.expiry.seconds"],
 		maxInflight: config["mqtt.max.inflight"],
 		maxSubscriptionsPerSession: config["mqtt.max.subscriptions.per.session"],
+		topicAliasMaximum: config["mqtt.topic.alias.maximum"],
+		maxRetainedMessages: config["mqtt.max.retained.messages"],
+		version: VERSION,
+		sysIntervalSeconds: config["mqtt.sys.interval.seconds"],
+		shareExpirySeconds: config["mqtt.share.expiry.seconds"],
+		redirectTo: config["mqtt.redirect.to"],
+		redirectWhen: config["mqtt.redirect.when"],
 		outputBudgetBytes: config["memory.budget.bytes"] / 4,
 	};
 }

@@ -8,8 +8,12 @@ import { BrokerError } from "../../src/base/errors.ts";
 import type { Broker } from "../../src/broker/broker.ts";
 import type { Deliveries, Feed } from "./delivery.ts";
 import type { Outbox, Track } from "./outbox.ts";
+import type { RetainedDelivery } from "./retained-delivery.ts";
+import { SharedReads } from "./shared-reads.ts";
 import type { DoorStats } from "./stats.ts";
 import type { StoredEvent } from "./stored-event.ts";
+import type { Session } from "./session.ts";
+import { filterMatches } from "./topic-filter.ts";
 
 const READ_BYTES = 64 * 1024;
 const READS_AT_ONCE = 8;
@@ -19,7 +23,9 @@ const HELD = 32;
 export class CatchUp {
 	readonly #broker: Broker;
 	readonly #deliveries: Deliveries;
+	readonly #retained: RetainedDelivery;
 	readonly #stats: DoorStats;
+	readonly #shared = new SharedReads();
 	#reads = 0;
 	/** Those that wait for their turn to read. */
 	readonly #waiting = new Set<Outbox>();
@@ -32,14 +38,17 @@ export class CatchUp {
 	#feed!: Feed;
 	#nowMs = 0;
 
-	constructor(broker: Broker, deliveries: Deliveries, stats: DoorStats) {
+	constructor(broker: Broker, deliveries: Deliveries, retained: RetainedDelivery, stats: DoorStats) {
 		this.#broker = broker;
 		this.#deliveries = deliveries;
+		this.#retained = retained;
 		this.#stats = stats;
+		deliveries.rewound = (outbox, partition) => this.#release(outbox, partition);
 	}
 
 	/** Sends what can be sent now. */
 	run(outbox: Outbox): void {
+		if (outbox.closed || !this.#retained.run(outbox)) return;
 		const { link } = outbox;
 		while (!outbox.closed && !outbox.reading && outbox.tracks !== undefined) {
 			// Half the window at a time: a batch is not decoded again for every single acknowledgement.
@@ -48,6 +57,7 @@ export class CatchUp {
 			const first = tracks.entries().next().value;
 			if (first === undefined) {
 				outbox.tracks = undefined;
+				unbound(outbox);
 				return;
 			}
 			const [id, track] = first;
@@ -106,13 +116,31 @@ export class CatchUp {
 		if (event.offset >= this.#feed.next) return false;
 		const outbox = this.#outbox;
 		const track = this.#track;
-		const interest = this.#deliveries.interestOf(outbox.session, event);
-		if (event.offset < track.sentBelow || outbox.hasRepeat(event.partition, event.offset))
-			return outbox.offerAgain(event, interest, this.#nowMs);
+		const { session } = outbox;
+		// Groups first: they remember what they gave, so that an event which is only half taken is not given twice.
+		if (session.shares !== undefined && !this.#takeShares(session, event)) return false;
+		if (outbox.hasRepeat(event.partition, event.offset)) {
+			return outbox.offerAgain(event, this.#deliveries.interestOf(session, event), this.#nowMs);
+		}
+		let replayed = event.offset < track.sentBelow;
+		let interest = this.#deliveries.interestOf(session, event, replayed);
 		if (interest === undefined) return true;
-		if (event.offset < track.awayBelow && (event.qos === 0 || interest.qos === 0)) return true;
+		if (!replayed && event.offset < track.awayBelow && (event.qos === 0 || interest.qos === 0)) {
+			// Not for later, but for those who ask for what was.
+			replayed = true;
+			interest = this.#deliveries.interestOf(session, event, replayed);
+			if (interest === undefined) return true;
+		}
 		return outbox.offer(event, interest, this.#nowMs);
 	};
+
+	#takeShares(session: Session, event: StoredEvent): boolean {
+		for (const { match, group } of session.shares ?? []) {
+			if (event.topic === undefined || !filterMatches(match, event.topic)) continue;
+			if (!group.offer(event, session, this.#nowMs)) return false;
+		}
+		return true;
+	}
 
 	#startReads(): void {
 		while (this.#reads < READS_AT_ONCE) {
@@ -132,11 +160,14 @@ export class CatchUp {
 		const track = id === undefined ? undefined : outbox.track(id);
 		const feed = id === undefined ? undefined : this.#deliveries.feeds.get(id);
 		try {
-			if (id === undefined || track === undefined || feed === undefined) return;
+			if (id === undefined || track === undefined || feed === undefined) return this.#again(outbox);
 			const { partition } = feed;
-			const bytes = await partition.read(track.next, READ_BYTES);
+			const from = track.next;
+			const bytes = await this.#shared.read(partition, from, READ_BYTES);
 			if (outbox.closed) return;
-			if (bytes.length === 0) track.next = Math.max(track.next, feed.next);
+			if (outbox.track(id) !== track || track.next !== from) {
+				// It went elsewhere meanwhile: read from there.
+			} else if (bytes.length === 0) track.next = Math.max(track.next, feed.next);
 			else this.#hold(outbox, id, bytes);
 		} catch (error) {
 			if (outbox.closed || id === undefined || track === undefined || feed === undefined) return;
@@ -154,11 +185,16 @@ export class CatchUp {
 				outbox.reading = false; // the sweep tries again
 				return;
 			}
+			if (outbox.track(id) !== track) return this.#again(outbox);
 			const start = feed.partition.logStartOffset;
 			this.#stats.overtakenByRetention += Math.max(0, start - Math.max(track.next, track.sentBelow));
 			outbox.dropRepeats(feed.partition.id, start);
 			track.next = start > track.next ? start : feed.next;
 		}
+		this.#again(outbox);
+	}
+
+	#again(outbox: Outbox): void {
 		outbox.reading = false;
 		try {
 			this.run(outbox);
@@ -192,4 +228,11 @@ export class CatchUp {
 		this.#holders.delete(outbox);
 		outbox.held = undefined;
 	}
+}
+
+/** It has reached the live end everywhere: what its subscriptions began with is behind it. */
+function unbound({ session }: Outbox): void {
+	if (!session.bounded) return;
+	session.bounded = false;
+	for (const subscription of session.subscriptions?.values() ?? []) subscription.since = undefined;
 }

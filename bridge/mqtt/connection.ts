@@ -22,6 +22,7 @@ import type { Recipient } from "./outbox.ts";
 import { Output } from "./output.ts";
 import { PartialPacket } from "./partial-packet.ts";
 import type { Session } from "./session.ts";
+import type { TopicAliases } from "./topic-aliases.ts";
 import { OUTPUT_HIGH_BYTES, type Transport, type TransportHandler } from "./transport.ts";
 
 const PUBACK = 0x40;
@@ -31,6 +32,7 @@ const UNSPECIFIED = ReasonCode.UnspecifiedError;
 const PAUSED_BY_PRESSURE = 1;
 const PAUSED_BY_OUTPUT = 2;
 const PAUSED_FOR_GOOD = 4;
+const PAUSED_BY_WORK = 8;
 
 // One of each for all connections: they are used up before the next packet.
 const view = new PublishView();
@@ -52,6 +54,10 @@ export class Connection implements TransportHandler, Recipient {
 	will: Will | undefined;
 	/** Where the last PUBLISH went. */
 	destination: Destination | undefined;
+	/** The topics that the client has given numbers to (5.0 section 3.3.2.3.4). */
+	topicAliases: Map<number, string> | undefined;
+	/** Those that we have given numbers to. */
+	aliases: TopicAliases | undefined;
 	/** Publishes of QoS 1 and 2 that the client waits for an answer to. */
 	unanswered = 0;
 	/** Ticks without a packet after which the client is gone; 0: never. */
@@ -76,7 +82,7 @@ export class Connection implements TransportHandler, Recipient {
 			this.#consume(chunk);
 			this.#waitForCommit();
 			const outbox = this.session?.outbox;
-			if (outbox?.tracks !== undefined) this.engine.catchUp.run(outbox);
+			if (outbox?.behind === true) this.engine.catchUp.run(outbox);
 		} catch (error) {
 			this.fail(error);
 			return;
@@ -120,6 +126,8 @@ export class Connection implements TransportHandler, Recipient {
 	}
 
 	#packet(bytes: Buffer, start: number, end: number, nowMs: number): void {
+		const { traffic } = this.engine.stats;
+		traffic.received(end - start);
 		const { session } = this;
 		if (session === undefined) {
 			this.#first(bytes, start, end);
@@ -129,6 +137,7 @@ export class Connection implements TransportHandler, Recipient {
 		if (type === 3) {
 			const { version } = this;
 			view.read(bytes, start, end, version);
+			traffic.publishBytesReceived += view.payloadEnd - view.payloadStart;
 			const { destination } = this;
 			if (
 				destination !== undefined &&
@@ -197,7 +206,7 @@ export class Connection implements TransportHandler, Recipient {
 					}
 					session.expirySeconds = Math.min(expiry, this.engine.options.maxSessionExpirySeconds);
 				}
-				if (packet.reasonCode !== ReasonCode.DisconnectWithWillMessage) this.will = undefined; // [MQTT-3.14.4-3]
+				if (packet.reasonCode !== ReasonCode.DisconnectWithWillMessage) this.dropWill(session); // [MQTT-3.14.4-3]
 				this.#leave();
 				this.transport.end();
 				return;
@@ -229,6 +238,12 @@ export class Connection implements TransportHandler, Recipient {
 		if (bytes !== undefined) this.output.packetOnCommit(bytes);
 	}
 
+	/** It will not be published. */
+	dropWill(session: Session): void {
+		if (this.will !== undefined) this.engine.wills.drop(session);
+		this.will = undefined;
+	}
+
 	/** A reason string, where the client wants them (5.0 section 3.1.2.11.7). */
 	reason(text: string): { reasonString?: string } {
 		return this.explains ? { reasonString: text } : {};
@@ -244,7 +259,6 @@ export class Connection implements TransportHandler, Recipient {
 		this.#willFlush = false;
 		if (this.ended) return;
 		this.output.flush();
-		this.output.rest();
 		this.#waitForCommit();
 		// What stopped a subscriber may have been this turn's packets, and the socket took them all: no drain will follow.
 		this.#catchUp();
@@ -293,12 +307,22 @@ export class Connection implements TransportHandler, Recipient {
 
 	#catchUp(): void {
 		const outbox = this.session?.outbox;
-		if (outbox?.tracks === undefined) return;
+		if (outbox?.behind !== true) return;
 		try {
 			this.engine.catchUp.run(outbox);
 		} catch (error) {
 			this.fail(error);
 		}
+	}
+
+	/** Something that its packets ask for takes longer than this turn: none is read until `idle`. */
+	busy(): void {
+		this.#pause(PAUSED_BY_WORK);
+	}
+
+	idle(): void {
+		this.heardTick = this.engine.tick;
+		this.#resume(PAUSED_BY_WORK);
 	}
 
 	stopReading(): void {
@@ -326,6 +350,8 @@ export class Connection implements TransportHandler, Recipient {
 			return;
 		}
 		this.output.account();
+		this.output.rest();
+		this.session.outbox?.rest();
 		const { over } = this.engine.broker.pressure;
 		const stalledTicks = Math.ceil(this.engine.options.connectTimeoutMs / 1000);
 		if (over && silent > stalledTicks && (this.#partial !== undefined || this.transport.unsentBytes > 0)) {
@@ -334,7 +360,7 @@ export class Connection implements TransportHandler, Recipient {
 			this.end(ReasonCode.QuotaExceeded, "the gateway's memory for packets under way is used up");
 			return;
 		}
-		if ((this.#paused & PAUSED_BY_PRESSURE) !== 0) return; // we do not listen, so silence says nothing
+		if ((this.#paused & (PAUSED_BY_PRESSURE | PAUSED_BY_WORK)) !== 0) return; // we do not listen, so silence says nothing
 		if (this.keepAliveTicks > 0 && silent > this.keepAliveTicks) {
 			this.engine.stats.keepAliveTimeouts++;
 			this.end(ReasonCode.KeepAliveTimeout, "nothing was heard for one and a half times the keep alive"); // [MQTT-3.1.2-22]
@@ -394,33 +420,34 @@ export class Connection implements TransportHandler, Recipient {
 		this.end(ReasonCode.ImplementationSpecificError, "the gateway could not go on with this connection");
 	}
 
-	/** Answers CONNECT with a refusal and closes. */
-	refuse(version: Version, reasonCode: number, why: string): void {
+	/** Answers CONNECT with a refusal and closes; `serverReference`: where to go instead. */
+	refuse(version: Version, reasonCode: number, why: string, serverReference?: string): void {
 		this.engine.stats.refusedConnections++;
 		this.version = version;
 		if (version === 5 || connackReturnCode(reasonCode) !== undefined) {
-			const properties = version === 5 ? { reasonString: why } : {};
+			const reference = serverReference === undefined ? {} : { serverReference };
+			const properties = version === 5 ? { reasonString: why, ...reference } : {};
 			const code = version !== 5 || reasonAllowed(PacketType.connack, reasonCode, "server") ? reasonCode : UNSPECIFIED;
 			const packet = { type: "connack", sessionPresent: false, reasonCode: code, properties } as const;
-			this.transport.write(
+			this.output.packet(
 				encodeWithin(packet, version, this.maxPacketBytes) ?? encodePacket({ ...packet, properties: {} }, version),
 			);
+			this.output.flush();
 		}
 		this.#drop();
 	}
 
 	/** Ends the connection: MQTT 5 clients are told why. The session stays if it is to; a will is published. */
-	end(reasonCode: number, why: string): void {
+	end(reasonCode: number, why: string, serverReference?: string): void {
 		if (this.ended) return;
 		if (this.session !== undefined && this.version === 5) {
 			const code = reasonAllowed(PacketType.disconnect, reasonCode, "server") ? reasonCode : UNSPECIFIED;
-			const packet = { type: "disconnect", reasonCode: code, properties: { reasonString: why } } as const;
+			const reference = serverReference === undefined ? {} : { serverReference };
+			const packet = { type: "disconnect", reasonCode: code, properties: { reasonString: why, ...reference } } as const;
 			const bytes = encodeWithin(packet, 5, this.maxPacketBytes);
-			this.output.flush();
-			if (bytes !== undefined) this.transport.write(bytes);
-		} else {
-			this.output.flush();
+			if (bytes !== undefined) this.output.packet(bytes);
 		}
+		this.output.flush();
 		this.#drop();
 	}
 

@@ -11,13 +11,17 @@ import { AWAITS_PUBACK, AWAITS_PUBCOMP, type Delivery, type Outbox } from "./out
 import type { Routes } from "./routes.ts";
 import type { Session } from "./session.ts";
 import type { Cursors, KeptSession } from "./session-store.ts";
+import { goesBack, SharedGroup } from "./shared-group.ts";
 import type { DoorStats } from "./stats.ts";
-import { EventReader, type StoredEvent } from "./stored-event.ts";
+import { EventReader, RETAINED_PARTITION, type StoredEvent, VOLATILE_PARTITION } from "./stored-event.ts";
 import { type Interest, joined, type Subscription, SubscriptionTrie } from "./subscriptions.ts";
 import { filterMatches, filtersOverlap } from "./topic-filter.ts";
 
 const READ_BYTES = 256 * 1024;
-const NOBODY: readonly Interest<Session>[] = [];
+const NOBODY: readonly Interest<Target>[] = [];
+
+/** Whom events go to. */
+export type Target = Session | SharedGroup;
 
 /** The live end of one partition. */
 export class Feed {
@@ -35,7 +39,7 @@ export class Feed {
 }
 
 export class Deliveries {
-	readonly trie = new SubscriptionTrie<Session>();
+	readonly trie = new SubscriptionTrie<Target>();
 	/** By partition id. */
 	readonly feeds = new Map<number, Feed>();
 	/** How many subscriptions can concern a routed topic. */
@@ -44,7 +48,10 @@ export class Deliveries {
 	readonly #broker: Broker;
 	readonly #stats: DoorStats;
 	readonly reader: EventReader;
+	/** Lets go of what a subscriber has read ahead in a partition; catch-up.ts puts itself here. */
+	rewound: (outbox: Outbox, partition: number) => void = () => {};
 	#nowMs = 0;
+	#volatileOffset = 0;
 
 	constructor(broker: Broker, routes: Routes, stats: DoorStats) {
 		this.#broker = broker;
@@ -62,13 +69,13 @@ export class Deliveries {
 		return topics;
 	}
 
-	subscribe(subscription: Subscription<Session>): void {
+	subscribe(subscription: Subscription<Target>): void {
 		this.trie.add(subscription);
 		let first = false;
-		const session = subscription.subscriber;
-		session.concerned ??= new Map();
-		for (const topic of this.concerns(subscription.filter)) {
-			session.concerned.set(topic, (session.concerned.get(topic) ?? 0) + 1);
+		const target = subscription.subscriber;
+		for (const topic of this.concerns(subscription.match)) {
+			target.concerned ??= new Map();
+			target.concerned.set(topic, (target.concerned.get(topic) ?? 0) + 1);
 			const count = this.#concerned.get(topic) ?? 0;
 			this.#concerned.set(topic, count + 1);
 			first ||= count === 0;
@@ -76,11 +83,11 @@ export class Deliveries {
 		if (first) this.#follow("end");
 	}
 
-	unsubscribe(subscription: Subscription<Session>): void {
+	unsubscribe(subscription: Subscription<Target>): void {
 		if (!this.trie.remove(subscription)) return;
 		let last = false;
 		const own = subscription.subscriber.concerned;
-		for (const topic of this.concerns(subscription.filter)) {
+		for (const topic of this.concerns(subscription.match)) {
 			const left = (own?.get(topic) ?? 1) - 1;
 			if (left > 0) own!.set(topic, left);
 			else own?.delete(topic);
@@ -188,71 +195,163 @@ export class Deliveries {
 		const interests = this.interests(event);
 		for (let i = 0; i < interests.length; i++) {
 			const interest = interests[i]!;
-			const outbox = interest.subscriber.outbox;
+			const target = interest.subscriber;
+			if (target instanceof SharedGroup) {
+				target.live(event, this.#nowMs);
+				continue;
+			}
+			const { outbox } = target;
 			if (outbox === undefined || outbox.tracks?.has(event.partition)) continue;
-			if (!outbox.offer(event, interest, this.#nowMs)) outbox.fallBehind(event.partition, event.offset);
+			if (!outbox.offer(event, interest as Interest<Session>, this.#nowMs)) {
+				outbox.fallBehind(event.partition, event.offset);
+			}
 		}
 		return true;
 	};
 
-	interests(event: StoredEvent): readonly Interest<Session>[] {
+	/** An event that no log has, to those who can take it now. */
+	deliverVolatile(event: StoredEvent): void {
+		if (event.topic === undefined) return;
+		event.partition = VOLATILE_PARTITION;
+		event.offset = ++this.#volatileOffset;
+		const nowMs = this.#broker.clock.now();
+		for (const interest of this.trie.match(event.topic)) {
+			const target = interest.subscriber;
+			const taken =
+				target instanceof SharedGroup
+					? target.volatile(event, nowMs)
+					: target.outbox?.offer(event, interest as Interest<Session>, nowMs);
+			if (taken === false) this.#stats.droppedVolatile++;
+		}
+	}
+
+	interests(event: StoredEvent): readonly Interest<Target>[] {
 		return event.topic === undefined ? NOBODY : this.trie.match(event.topic);
 	}
 
-	/** The interest of one session in an event. */
-	interestOf(session: Session, event: StoredEvent): Interest<Session> | undefined {
+	/**
+	 * What one session that catches up wants of an event, its part in groups apart. `replayed`: it was sent what its
+	 * other subscriptions asked for.
+	 */
+	interestOf(session: Session, event: StoredEvent, replayed = false): Interest<Session> | undefined {
 		const { topic } = event;
 		const { subscriptions } = session;
-		if (topic === undefined || subscriptions === undefined) return undefined;
-		const interests = this.trie.match(topic);
-		if (interests.length <= 8 || subscriptions.size > 64) {
-			return interests.find((interest) => interest.subscriber === session);
+		if (topic === undefined || subscriptions === undefined || (replayed && session.replays === 0)) return undefined;
+		if (!session.bounded && !replayed) {
+			const interests = this.trie.match(topic);
+			if (interests.length <= 8 || subscriptions.size > 64) {
+				return interests.find((interest) => interest.subscriber === session) as Interest<Session> | undefined;
+			}
 		}
 		const own: Subscription<Session>[] = [];
 		for (const subscription of subscriptions.values()) {
-			if (filterMatches(subscription.filter, topic)) own.push(subscription);
+			const { kind, since, match } = subscription;
+			if (kind === "share" || (replayed && kind !== "replay")) continue;
+			if (since !== undefined && event.offset < (since.get(event.partition) ?? 0)) continue;
+			if (filterMatches(match, topic)) own.push(subscription);
 		}
 		return joined(own);
+	}
+
+	/** By partition id, for those that a filter concerns: the offset that the session gets next, or from where all is live. */
+	positions(match: string, outbox: Outbox | undefined): Map<number, number> {
+		const topics = new Set(this.concerns(match));
+		const positions = new Map<number, number>();
+		for (const [id, feed] of this.feeds) {
+			if (topics.has(feed.partition.topic)) positions.set(id, outbox?.track(id)?.next ?? feed.next);
+		}
+		return positions;
+	}
+
+	/** From now on, also where the session is behind: what is unread there is not for a subscription made only now. */
+	boundBacklog(subscription: Subscription<Session>): void {
+		const session = subscription.subscriber;
+		if (session.outbox?.tracks === undefined) return;
+		subscription.since = this.positions(subscription.match, undefined);
+		session.bounded = true;
+	}
+
+	/** A replay begins at `starts`, by partition id; the session's other subscriptions go on from where they are. */
+	replay(subscription: Subscription<Session>, starts: ReadonlyMap<number, number>): void {
+		const session = subscription.subscriber;
+		const outbox = session.outbox!;
+		subscription.since = new Map();
+		session.bounded = true;
+		for (const [id, position] of this.positions(subscription.match, outbox)) {
+			const start = Math.min(starts.get(id) ?? position, position);
+			subscription.since.set(id, start);
+			for (const other of session.subscriptions?.values() ?? []) {
+				if (other === subscription || other.kind !== "replay") continue;
+				other.since ??= new Map();
+				other.since.set(id, Math.max(other.since.get(id) ?? 0, position));
+			}
+			outbox.rewind(id, start, position);
+			this.rewound(outbox, id);
+		}
+	}
+
+	/** The highest partition id given out. */
+	get highestPartition(): number {
+		let highest = -1;
+		for (const id of this.#broker.log.partitions.keys()) highest = Math.max(highest, id);
+		return highest;
+	}
+
+	/** Events that retention took from an absent session's partitions before it read them. */
+	overtaken({ cursors }: KeptSession): number {
+		let events = 0;
+		for (const [id, next] of cursors.next) {
+			events += Math.max(0, (this.#broker.log.partitions.get(id)?.logStartOffset ?? 0) - next);
+		}
+		return events;
 	}
 
 	/** Where the session stands, for its row. */
 	cursorsOf(session: Session): Cursors {
 		const { outbox } = session;
 		const next: [number, number][] = [];
-		let highestPartition = -1;
-		for (const topic of this.#broker.topics.list()) {
-			for (const { id } of topic.partitions) highestPartition = Math.max(highestPartition, id);
-		}
+		const floors: [number, number][] = [];
 		for (const [id, feed] of this.feeds) {
-			if (session.concerned?.has(feed.partition.topic)) next.push([id, outbox?.track(id)?.next ?? feed.next]);
+			if (!session.concerned?.has(feed.partition.topic)) continue;
+			const track = outbox?.track(id);
+			next.push([id, track?.next ?? feed.next]);
+			if (track !== undefined && track.sentBelow > track.next) floors.push([id, track.sentBelow]);
 		}
+		const retained = outbox?.scans?.map(({ subscription, after }) => [subscription.filter, after ?? null] as const);
 		return {
 			next,
-			highestPartition,
+			highestPartition: this.highestPartition,
 			inflight: [...(outbox?.inflight.values() ?? [])]
-				.filter(({ state }) => state === AWAITS_PUBACK)
-				.map(({ packetId, partition, offset, order }) => [packetId, partition, offset, order] as const),
+				.filter((each) => each.state === AWAITS_PUBACK && each.partition >= RETAINED_PARTITION && !goesBack(each))
+				.map(({ packetId, partition, offset, order, topic }) =>
+					topic === undefined
+						? ([packetId, partition, offset, order] as const)
+						: ([packetId, partition, offset, order, topic] as const),
+				),
 			lastPacketId: outbox?.lastPacketId ?? 0,
 			lastOrder: outbox?.lastOrder ?? 0,
+			...(floors.length > 0 && { floors }),
+			...(retained !== undefined && { retained }),
 		};
 	}
 
 	/** Sets a returning session's outbox to where it was; its subscriptions are in the trie again. */
-	resume(outbox: Outbox, { cursors, sent }: KeptSession): void {
+	resume(outbox: Outbox, { session, cursors, sent }: KeptSession): void {
 		const saved = new Map(cursors.next);
-		const sentBelowOf = (id: number, { partition, next }: Feed): number =>
+		const floors = new Map(cursors.floors ?? []);
+		const positionOf = (id: number, { partition, next }: Feed): number =>
 			saved.get(id) ?? (id > cursors.highestPartition ? partition.logStartOffset : next);
 		const lowest = new Map<number, number>();
 		const restore = (delivery: Delivery): void => {
 			const { partition, offset, state } = delivery;
 			const feed = this.feeds.get(partition);
-			if (feed === undefined) return;
-			outbox.restore(delivery, sentBelowOf(partition, feed));
+			if (partition !== RETAINED_PARTITION && feed === undefined) return;
+			outbox.restore(delivery, feed === undefined ? 0 : positionOf(partition, feed));
 			if (state !== AWAITS_PUBCOMP) lowest.set(partition, Math.min(offset, lowest.get(partition) ?? offset));
 		};
 		const deliveries: Delivery[] = sent.map((each) => ({ ...each, sent: false }));
-		for (const [packetId, partition, offset, order] of cursors.inflight) {
-			deliveries.push({ packetId, partition, offset, order, state: AWAITS_PUBACK, sent: false });
+		for (const [packetId, partition, offset, order, topic] of cursors.inflight) {
+			deliveries.push({ packetId, partition, offset, order, topic, state: AWAITS_PUBACK, sent: false });
 		}
 		for (const delivery of deliveries.sort((a, b) => a.order - b.order)) restore(delivery);
 		outbox.lastOrder = Math.max(outbox.lastOrder, cursors.lastOrder);
@@ -260,11 +359,19 @@ export class Deliveries {
 		outbox.lastPacketId =
 			newest !== undefined && newest.order > cursors.lastOrder ? newest.packetId : cursors.lastPacketId;
 		for (const [id, feed] of this.feeds) {
-			const sentBelow = sentBelowOf(id, feed);
-			const next = Math.min(sentBelow, lowest.get(id) ?? sentBelow);
+			const position = positionOf(id, feed);
+			// What lies before it was sent; a replay too is past it.
+			for (const { since } of session.subscriptions?.values() ?? []) {
+				if (since !== undefined && (since.get(id) ?? position) < position) since.set(id, position);
+			}
+			const next = Math.min(position, lowest.get(id) ?? position);
 			if (next >= feed.next) continue;
 			outbox.tracks ??= new Map();
-			outbox.tracks.set(id, { next, sentBelow, awayBelow: feed.next });
+			outbox.tracks.set(id, {
+				next,
+				sentBelow: Math.max(position, floors.get(id) ?? 0),
+				awayBelow: feed.next,
+			});
 		}
 	}
 

@@ -5,26 +5,34 @@
 import type { Timer } from "../../src/base/clock.ts";
 import type { Broker } from "../../src/broker/broker.ts";
 import { CatchUp } from "./catch-up.ts";
+import type { Companion } from "./append-event.ts";
 import type { Will } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import { Connection } from "./connection.ts";
 import { Deliveries } from "./delivery.ts";
 import { Destinations } from "./destinations.ts";
-import { publishWill } from "./handle-publish.ts";
 import type { MqttOptions } from "./options.ts";
 import type { DeliveryLedger } from "./outbox.ts";
 import { OutputBudget } from "./output.ts";
+import { publishEvent } from "./publish-event.ts";
+import { RetainedDelivery } from "./retained-delivery.ts";
+import { RetainedStore } from "./retained-store.ts";
 import { Routes } from "./routes.ts";
 import { expiryMs, type Session } from "./session.ts";
 import { SessionStore } from "./session-store.ts";
+import { SharedGroups } from "./shared-groups.ts";
 import { DoorStats } from "./stats.ts";
+import { SysTopics } from "./sys-topics.ts";
 import type { Transport } from "./transport.ts";
-import { DelayedWills } from "./wills.ts";
+import { WillStore } from "./will-store.ts";
+import { type WillSender, Wills } from "./wills.ts";
 
 const TICK_MS = 1000;
 /** How often the cursors of connected sessions are written, in ticks: what a crash may deliver again. */
 const CURSOR_TICKS = 5;
 const EXPIRE_TICKS = 60;
+/** Retained messages looked at per tick for whether they have expired. */
+const RETAINED_LOOKS = 64;
 const OUTPUT_BUDGET_BYTES = 8 * 1024 * 1024;
 
 export class Engine {
@@ -36,7 +44,12 @@ export class Engine {
 	readonly deliveries: Deliveries;
 	readonly catchUp: CatchUp;
 	readonly sessions: SessionStore;
-	readonly wills: DelayedWills;
+	readonly groups: SharedGroups;
+	readonly retained: RetainedStore;
+	readonly retainedDelivery: RetainedDelivery;
+	readonly retainAvailable: boolean;
+	readonly sys: SysTopics;
+	readonly wills: Wills;
 	readonly outputBudget: OutputBudget;
 	readonly connections = new Set<Connection>();
 	/** Connections by client id, once their CONNECT was taken. */
@@ -56,10 +69,23 @@ export class Engine {
 		this.routes = new Routes(options.routes);
 		this.destinations = new Destinations(broker, this.routes);
 		this.deliveries = new Deliveries(broker, this.routes, this.stats);
-		this.catchUp = new CatchUp(broker, this.deliveries, this.stats);
-		this.sessions = new SessionStore(broker.log);
-		this.wills = new DelayedWills((session, will) => this.publishWill(session, will));
-		this.outputBudget = new OutputBudget(broker.pressure, options.outputBudgetBytes ?? OUTPUT_BUDGET_BYTES);
+		this.retainAvailable = options.maxRetainedMessages > 0;
+		this.retained = new RetainedStore(broker.log, { maxMessages: options.maxRetainedMessages });
+		this.retainedDelivery = new RetainedDelivery(broker, this.deliveries, this.retained, (outbox) =>
+			this.guarded("sending retained messages", () => this.catchUp.run(outbox)),
+		);
+		this.catchUp = new CatchUp(broker, this.deliveries, this.retainedDelivery, this.stats);
+		this.groups = new SharedGroups(broker, this.deliveries, options.shareExpirySeconds);
+		this.sessions = new SessionStore(broker.log, (clientId, group) =>
+			this.groups.unsubscribe(clientId, group, undefined),
+		);
+		this.sys = new SysTopics(this, { intervalSeconds: options.sysIntervalSeconds, version: options.version });
+		this.wills = new Wills(new WillStore(broker.log), {
+			publish: (session, will, also) => this.#publishWill(session, will, also),
+			guarded: (what, work) => this.guarded(what, work),
+		});
+		const outputBytes = options.outputBudgetBytes ?? OUTPUT_BUDGET_BYTES;
+		this.outputBudget = new OutputBudget(broker.pressure, outputBytes, this.stats.traffic);
 		broker.topics.onChange(() => {
 			if (this.#stopping) return;
 			this.destinations.topicsChanged();
@@ -69,6 +95,8 @@ export class Engine {
 
 	start(): void {
 		this.sessions.allDisconnected(this.broker.clock.now());
+		this.groups.start();
+		this.wills.start();
 		this.#nextTick();
 	}
 
@@ -80,6 +108,7 @@ export class Engine {
 			this.stats.refusedConnections++;
 			return undefined;
 		}
+		this.stats.traffic.sockets++;
 		const connection = new Connection(this, transport);
 		this.connections.add(connection);
 		return connection;
@@ -133,10 +162,17 @@ export class Engine {
 				this.guarded("writing an MQTT session", () => this.saveConnected(session));
 			}
 		}
+		this.outputBudget.buffers.shrink();
 		this.wills.publishDue(this.tick);
+		this.guarded("publishing $SYS", () => this.sys.publish(this.tick));
+		this.guarded("expiring retained messages", () => {
+			this.stats.retainedExpired += this.retained.sweep(this.broker.clock.now(), RETAINED_LOOKS);
+		});
+		if (this.tick % CURSOR_TICKS === 0) this.guarded("writing shared subscriptions", () => this.groups.saveStale());
 		if (this.tick % EXPIRE_TICKS === 0) {
 			this.guarded("expiring sessions", () => {
 				this.stats.sessionsExpired += this.sessions.expire(this.broker.clock.now());
+				this.groups.expire();
 			});
 		}
 	}
@@ -161,7 +197,7 @@ export class Engine {
 		try {
 			this.sessions.save(session, cursors, expiresMs, settled);
 		} catch (error) {
-			session.outbox?.settled.push(...settled);
+			if (session.outbox !== undefined) session.outbox.settled = [...session.outbox.settled, ...settled];
 			throw error;
 		}
 	}
@@ -171,12 +207,19 @@ export class Engine {
 		return session.durable ? this.sessions.ledgerOf(session) : undefined;
 	}
 
-	publishWill(session: Session, will: Will): void {
-		this.guarded("publishing a will", () => publishWill(this, session, will));
+	/** An event like others [MQTT-3.1.2-8]. Throws what an append throws. */
+	#publishWill({ clientId, noLocal }: WillSender, will: Will, also: Companion): void {
+		const { willDelayInterval, ...rest } = will.properties;
+		const properties = Object.keys(rest).length > 0 ? rest : undefined;
+		const { topic, payload, qos, retain } = will;
+		const publisher = noLocal ? clientId : undefined;
+		publishEvent(this, { topic, payload, qos, retain, properties, clientId: publisher }, also);
 	}
 
 	/** The client has gone: what its session was is a row now, or nothing. */
 	leave(session: Session): void {
+		// Groups first: what goes back to them is not the session's any more.
+		if (session.shares !== undefined) this.guarded("leaving shared subscriptions", () => this.groups.leave(session));
 		this.guarded("leaving an MQTT session", () => {
 			if (session.durable) {
 				this.#save(session, expiryMs(session.expirySeconds, this.broker.clock.now()));
@@ -184,7 +227,9 @@ export class Engine {
 				this.sessions.delete(session.clientId);
 			}
 		});
-		for (const subscription of session.subscriptions?.values() ?? []) this.deliveries.unsubscribe(subscription);
+		for (const subscription of session.subscriptions?.values() ?? []) {
+			if (subscription.kind !== "share") this.deliveries.unsubscribe(subscription);
+		}
 		if (session.outbox !== undefined) {
 			session.outbox.closed = true;
 			this.catchUp.forget(session.outbox);
@@ -198,9 +243,12 @@ export class Engine {
 		this.#timer?.cancel();
 		for (const connection of this.connections) connection.stopReading();
 		await this.#settled();
+		const { redirectTo, redirectWhen } = this.options;
+		const sentElsewhere = redirectTo !== "" && redirectWhen !== "full";
 		for (const connection of [...this.connections]) {
 			connection.flushAcknowledgements();
-			connection.end(ReasonCode.ServerShuttingDown, "the gateway is stopping");
+			if (sentElsewhere) connection.end(ReasonCode.UseAnotherServer, "the gateway is stopping", redirectTo);
+			else connection.end(ReasonCode.ServerShuttingDown, "the gateway is stopping");
 		}
 		this.wills.publishAll();
 		this.deliveries.stop();

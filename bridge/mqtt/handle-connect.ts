@@ -4,9 +4,12 @@ import { systemRandom } from "../../src/base/random.ts";
 import type { ConnectPacket, Properties } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import type { Connection } from "./connection.ts";
+import { filterKind } from "./filter-kind.ts";
 import { AWAITS_PUBCOMP, Outbox } from "./outbox.ts";
 import { NEVER_EXPIRES, Session } from "./session.ts";
 import type { KeptSession } from "./session-store.ts";
+import type { Subscription } from "./subscriptions.ts";
+import { TopicAliases } from "./topic-aliases.ts";
 
 const PUBREL = 0x62;
 
@@ -16,8 +19,16 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 	const { version, properties, will } = packet;
 	connection.maxPacketBytes = properties.maximumPacketSize ?? Number.MAX_SAFE_INTEGER;
 	const refuse = (reasonCode: number, why: string) => connection.refuse(version, reasonCode, why);
+	if (options.redirectTo !== "" && options.redirectWhen === "always") {
+		// Earlier versions have no word for where to; they learn that it is not here.
+		const code = version === 5 ? ReasonCode.ServerMoved : ReasonCode.ServerUnavailable;
+		connection.refuse(version, code, "clients belong elsewhere for good", options.redirectTo);
+		return;
+	}
 	if (engine.full) {
-		refuse(ReasonCode.QuotaExceeded, `all of mqtt.max.connections=${options.maxConnections} are taken`);
+		const why = `all of mqtt.max.connections=${options.maxConnections} are taken`;
+		if (options.redirectTo === "" || version !== 5) refuse(ReasonCode.QuotaExceeded, why);
+		else connection.refuse(version, ReasonCode.UseAnotherServer, why, options.redirectTo);
 		return;
 	}
 	if (properties.authenticationMethod !== undefined) {
@@ -25,8 +36,8 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 		return;
 	}
 	if (will !== undefined) {
-		if (version === 5 && will.retain) {
-			refuse(ReasonCode.RetainNotSupported, "retained messages are not available"); // [MQTT-3.2.2-13]
+		if (version === 5 && will.retain && !engine.retainAvailable) {
+			refuse(ReasonCode.RetainNotSupported, "mqtt.max.retained.messages is 0"); // [MQTT-3.2.2-13]
 			return;
 		}
 		if (engine.routes.route(will.topic) === undefined) {
@@ -61,12 +72,13 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 		session.expirySeconds = expirySeconds;
 		// A session that is promised is there, also after a crash; a kept one's row is written when it has been resumed.
 		if (session.durable && kept === undefined) engine.saveConnected(session);
+		engine.wills.returned(clientId, kept !== undefined);
+		if (will !== undefined) engine.wills.keep(session, will);
 	} catch (error) {
 		if (!(error instanceof BrokerError)) throw error;
 		refuse(ReasonCode.QuotaExceeded, error.message);
 		return;
 	}
-	engine.wills.returned(clientId, kept !== undefined);
 
 	connection.version = version;
 	connection.will = will;
@@ -74,6 +86,8 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 	connection.window = Math.min(properties.receiveMaximum ?? 65_535, options.maxInflight);
 	const keepAlive = limitedKeepAlive(packet.keepAliveSeconds, version === 5 ? options.maxKeepAliveSeconds : 0);
 	connection.keepAliveTicks = keepAlive === 0 ? 0 : Math.ceil(keepAlive * 1.5) + 1;
+	const aliases = Math.min(properties.topicAliasMaximum ?? 0, options.topicAliasMaximum);
+	if (aliases > 0) connection.aliases = new TopicAliases(aliases);
 	connection.session = session;
 	engine.clients.set(clientId, connection);
 	engine.stats.connects++;
@@ -82,15 +96,20 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 	if (version === 5) {
 		said.receiveMaximum = options.receiveMaximum;
 		said.maximumPacketSize = options.maxPacketBytes;
-		said.retainAvailable = false;
-		said.sharedSubscriptionAvailable = false;
+		if (!engine.retainAvailable) said.retainAvailable = false;
+		if (options.topicAliasMaximum > 0) said.topicAliasMaximum = options.topicAliasMaximum;
+		const overtaken = kept === undefined ? 0 : engine.deliveries.overtaken(kept);
+		if (overtaken > 0) {
+			said.reasonString = `retention removed ${overtaken} events before this session read them`;
+			said.userProperties = [["headwater-lost-events", String(overtaken)]];
+		}
 		if (assigned) said.assignedClientIdentifier = clientId;
 		if (keepAlive !== packet.keepAliveSeconds) said.serverKeepAlive = keepAlive;
 		if (expirySeconds !== asked) said.sessionExpiryInterval = expirySeconds;
 	}
 	const reasonCode = ReasonCode.Success;
 	if (!connection.send({ type: "connack", sessionPresent: kept !== undefined, reasonCode, properties: said })) {
-		connection.will = undefined;
+		connection.dropWill(session);
 		connection.end(ReasonCode.PacketTooLarge, "the client's Maximum Packet Size does not even let CONNACK through");
 		return;
 	}
@@ -110,8 +129,16 @@ function resume(connection: Connection, session: Session, kept: KeptSession): vo
 	if (session.subscriptions === undefined && kept.cursors.inflight.length === 0 && kept.sent.length === 0) return;
 	const outbox = new Outbox(session, connection, engine.stats, engine.ledgerOf(session));
 	session.outbox = outbox;
-	for (const subscription of session.subscriptions?.values() ?? []) engine.deliveries.subscribe(subscription);
+	const shares: [subscription: Subscription<Session>, group: string][] = [];
+	for (const subscription of session.subscriptions?.values() ?? []) {
+		const kind = filterKind(subscription.filter);
+		if (kind?.kind === "share") shares.push([subscription, kind.group]);
+		else engine.deliveries.subscribe(subscription);
+	}
 	engine.deliveries.resume(outbox, kept);
+	engine.retainedDelivery.resume(outbox, kept);
+	// Behind `resume`: a group may want earlier events than the session's own subscriptions.
+	for (const [subscription, group] of shares) engine.groups.join(session, subscription, group);
 	for (const delivery of outbox.inflight.values()) {
 		// What the client took has only to be released [MQTT-4.4.0-1].
 		if (delivery.state !== AWAITS_PUBCOMP) continue;

@@ -3,18 +3,20 @@
  * after the commit, also one that refuses, so that answers keep the order of the publishes [MQTT-4.6.0-2].
  */
 import { BrokerError } from "../../src/base/errors.ts";
-import { MqttError, type Properties, type Will } from "./codec/packets.ts";
+import { appendEvent, type Companion } from "./append-event.ts";
+import { MqttError, type Properties } from "./codec/packets.ts";
 import { decodePublishProperties, type PublishView, validateTopicName } from "./codec/publish-view.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import type { Connection } from "./connection.ts";
-import { BrokersOwnTopic, type Destination, PublishRefused } from "./destinations.ts";
+import { BrokersOwnTopic, PublishRefused } from "./destinations.ts";
 import type { Engine } from "./engine.ts";
+import { retaining, together } from "./retain.ts";
 import type { Session } from "./session.ts";
 
 const PUBACK = 0x40;
 const PUBREC = 0x50;
-/** What a record and a state row take in a commit beyond key, headers, payload and client id; generous. */
-const OVERHEAD_BYTES = 256;
+/** What a state row takes in a commit beyond the client id; generous. */
+const STATE_OVERHEAD_BYTES = 64;
 
 export function handlePublish(
 	connection: Connection,
@@ -24,19 +26,16 @@ export function handlePublish(
 	nowMs: number,
 ): void {
 	const { engine, version } = connection;
-	const { qos } = view;
+	const { qos, payloadStart, payloadEnd } = view;
 	engine.stats.received[qos]++;
 	let properties: Properties | undefined;
 	if (view.propertiesStart < view.propertiesEnd) {
 		properties = decodePublishProperties(bytes, view.propertiesStart, view.propertiesEnd, "client");
-		if (properties.topicAlias !== undefined) {
-			throw new MqttError(ReasonCode.TopicAliasInvalid, "[MQTT-3.3.2-9]", "topic aliases are not available here");
-		}
 	}
-	if (view.retain && version === 5) {
-		throw new MqttError(ReasonCode.RetainNotSupported, "[MQTT-3.2.2-14]", "retained messages are not available here");
+	if (view.retain && version === 5 && !engine.retainAvailable) {
+		throw new MqttError(ReasonCode.RetainNotSupported, "[MQTT-3.2.2-14]", "mqtt.max.retained.messages is 0");
 	}
-	const topic = validateTopicName(bytes, view.topicStart, view.topicEnd, version);
+	const topic = topicOf(connection, bytes, view, properties?.topicAlias);
 	if (qos === 2 && session.received?.has(view.packetId)) {
 		// Stored already, or in a commit under way: the answer waits for one that cannot be before that.
 		engine.stats.duplicates++;
@@ -52,14 +51,16 @@ export function handlePublish(
 	}
 	try {
 		const destination = engine.destinations.of(topic);
-		const client = session.noLocal ? session.clientId : undefined;
-		const headers = destination.headersBlockFor(qos, view.retain, properties, client);
-		if (qos === 2) storeOnce(engine, session, destination, bytes, view, headers, nowMs);
-		else {
-			const { partition, keyBlock } = destination;
-			partition.appendRecord(nowMs, keyBlock, bytes, view.payloadStart, view.payloadEnd, headers);
+		const clientId = session.noLocal ? session.clientId : undefined;
+		const event = { qos, retain: view.retain, properties, clientId, source: bytes, payloadStart, payloadEnd };
+		const retained = view.retain && engine.retainAvailable ? retaining(engine, event, destination, nowMs) : undefined;
+		const once = qos === 2 && session.durable ? storingOnce(engine, session, view.packetId) : undefined;
+		appendEvent(engine, destination, event, nowMs, together(retained, once));
+		if (qos === 2) {
+			session.received ??= new Set();
+			session.received.add(view.packetId);
 		}
-		connection.destination = destination;
+		if (destination.plain) connection.destination = destination;
 	} catch (error) {
 		handlePublish.refused(connection, session, view, error);
 		return;
@@ -74,24 +75,30 @@ export function handlePublish(
 	}
 }
 
+/** The topic's name, by itself or by its alias (5.0 section 3.3.2.3.4). */
+function topicOf(connection: Connection, bytes: Buffer, view: PublishView, alias: number | undefined): string {
+	if (alias === undefined) return validateTopicName(bytes, view.topicStart, view.topicEnd, connection.version);
+	const maximum = connection.engine.options.topicAliasMaximum;
+	if (alias > maximum) {
+		throw new MqttError(ReasonCode.TopicAliasInvalid, "[MQTT-3.3.2-9]", `Topic Alias ${alias}: ${maximum} is the most`);
+	}
+	if (view.topicStart === view.topicEnd) {
+		const topic = connection.topicAliases?.get(alias);
+		if (topic !== undefined) return topic;
+		throw new MqttError(ReasonCode.ProtocolError, "5.0 section 3.3.2.3.4", `Topic Alias ${alias} was given no topic`);
+	}
+	const topic = validateTopicName(bytes, view.topicStart, view.topicEnd, connection.version);
+	connection.topicAliases ??= new Map();
+	connection.topicAliases.set(alias, topic);
+	return topic;
+}
+
 /** Record and packet identifier in one commit: a resend finds the identifier, after a crash too. */
-function storeOnce(
-	engine: Engine,
-	session: Session,
-	destination: Destination,
-	bytes: Buffer,
-	view: PublishView,
-	headers: Buffer,
-	nowMs: number,
-): void {
-	const { partition, keyBlock } = destination;
-	const size = keyBlock.length + headers.length + view.payloadEnd - view.payloadStart + session.clientId.length * 3;
-	engine.broker.log.group(size + OVERHEAD_BYTES, () => {
-		partition.appendRecord(nowMs, keyBlock, bytes, view.payloadStart, view.payloadEnd, headers);
-		if (session.durable) engine.sessions.putReceived(session, view.packetId);
-	});
-	session.received ??= new Set();
-	session.received.add(view.packetId);
+function storingOnce(engine: Engine, session: Session, packetId: number): Companion {
+	return {
+		bytes: session.clientId.length * 3 + STATE_OVERHEAD_BYTES,
+		work: () => engine.sessions.putReceived(session, packetId),
+	};
 }
 
 /**
@@ -149,22 +156,4 @@ function reasonOf(error: unknown): number | undefined {
 		default:
 			return ReasonCode.ImplementationSpecificError;
 	}
-}
-
-/** The will of a client that went without DISCONNECT: an event like others [MQTT-3.1.2-8]. Throws what an append throws. */
-export function publishWill(engine: Engine, session: Session, will: Will): void {
-	const destination = engine.destinations.of(will.topic);
-	const { willDelayInterval, ...properties } = will.properties;
-	const carried = Object.keys(properties).length > 0 ? properties : undefined;
-	const client = session.noLocal ? session.clientId : undefined;
-	const headers = destination.headersBlockFor(will.qos, will.retain, carried, client);
-	const { payload } = will;
-	destination.partition.appendRecord(
-		engine.broker.clock.now(),
-		destination.keyBlock,
-		payload,
-		0,
-		payload.length,
-		headers,
-	);
 }

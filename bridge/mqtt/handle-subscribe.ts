@@ -3,7 +3,9 @@ import { BrokerError } from "../../src/base/errors.ts";
 import type { Packet, Subscription as Requested, SubscribePacket, UnsubscribePacket } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import type { Connection } from "./connection.ts";
+import { type FilterKind, filterKind } from "./filter-kind.ts";
 import { Outbox } from "./outbox.ts";
+import { replayStarts } from "./replay.ts";
 import type { Session } from "./session.ts";
 import { Subscription } from "./subscriptions.ts";
 
@@ -16,41 +18,163 @@ function levelsOf(filter: string): number {
 	return levels;
 }
 
+/** Where each partition's replay begins, by the filter that asks for it. */
+type Starts = ReadonlyMap<string, ReadonlyMap<number, number>>;
+const NO_REPLAYS: Starts = new Map();
+
 export function handleSubscribe(connection: Connection, session: Session, packet: SubscribePacket): void {
-	const identifier = packet.properties.subscriptionIdentifier?.[0];
-	const reasonCodes = packet.subscriptions.map((each) => subscribe(connection, session, each, identifier));
-	const granted = reasonCodes.some((code) => code < 0x80);
-	answered(connection, session, { type: "suback", packetId: packet.packetId, reasonCodes, properties: {} }, granted);
+	const replays = packet.subscriptions.filter(({ filter }) => filterKind(filter)?.kind === "replay");
+	if (replays.length === 0) subscribeAll(connection, session, packet, NO_REPLAYS);
+	else void subscribeWithReplays(connection, session, packet, replays);
 }
 
-/** The QoS granted, or why not. */
-function subscribe(connection: Connection, session: Session, asked: Requested, identifier: number | undefined): number {
+/** Where a time lies in the log is looked up on the disk; meanwhile nothing more is read from this client. */
+async function subscribeWithReplays(
+	connection: Connection,
+	session: Session,
+	packet: SubscribePacket,
+	replays: readonly Requested[],
+): Promise<void> {
+	const { engine } = connection;
+	connection.busy();
+	try {
+		const starts = new Map<string, ReadonlyMap<number, number>>();
+		for (const { filter } of replays) {
+			const kind = filterKind(filter);
+			if (kind?.kind === "replay") starts.set(filter, await replayStarts(engine, kind.match, kind.start));
+		}
+		if (connection.session === session) subscribeAll(connection, session, packet, starts);
+	} catch (error) {
+		connection.fail(error);
+	} finally {
+		connection.idle();
+	}
+}
+
+function subscribeAll(connection: Connection, session: Session, packet: SubscribePacket, starts: Starts): void {
+	const identifier = packet.properties.subscriptionIdentifier?.[0];
+	const current: Subscription<Session>[] = [];
+	let granted = false;
+	const reasonCodes = packet.subscriptions.map((asked) => {
+		const kind = filterKind(asked.filter);
+		const isNew = session.subscriptions?.has(asked.filter) !== true;
+		const result = subscribe(connection, session, asked, kind, identifier, starts.get(asked.filter));
+		if (typeof result === "number") return result;
+		granted = true;
+		if (wantsCurrent(result, isNew)) current.push(result);
+		return asked.qos;
+	});
+	const { engine } = connection;
+	if (engine.retainAvailable) for (const each of current) engine.retainedDelivery.add(session.outbox!, each);
+	answered(connection, session, { type: "suback", packetId: packet.packetId, reasonCodes, properties: {} }, granted);
+	if (current.length === 0) return;
+	// SUBACK first, though the standard would allow otherwise.
+	const send = () => engine.guarded("sending what is retained", () => sendCurrent(connection, session, current));
+	if (session.durable) engine.broker.log.onCommit({ committed: send });
+	else send();
+}
+
+/** Whether a new subscription gets what is retained [MQTT-3.3.1-9, -10, -11]. */
+function wantsCurrent({ kind, retainHandling }: Subscription<Session>, isNew: boolean): boolean {
+	return kind === "plain" && (retainHandling === 0 || (retainHandling === 1 && isNew));
+}
+
+/** The subscription made, or the reason code of why not. */
+function subscribe(
+	connection: Connection,
+	session: Session,
+	asked: Requested,
+	kind: FilterKind | undefined,
+	identifier: number | undefined,
+	starts: ReadonlyMap<number, number> | undefined,
+): Subscription<Session> | number {
 	const { engine } = connection;
 	const { filter } = asked;
-	if (filter.startsWith("$share/")) return ReasonCode.SharedSubscriptionsNotSupported;
-	if (filter.startsWith("$replay/") || levelsOf(filter) > FILTER_LEVELS_MAX) return ReasonCode.TopicFilterInvalid;
+	if (kind === undefined || levelsOf(filter) > FILTER_LEVELS_MAX) return ReasonCode.TopicFilterInvalid;
 	session.subscriptions ??= new Map();
 	const former = session.subscriptions.get(filter);
 	if (former === undefined && session.subscriptions.size >= engine.options.maxSubscriptionsPerSession) {
 		return ReasonCode.QuotaExceeded;
 	}
-	const subscription = new Subscription(session, { ...asked, identifier });
-	if (session.durable && !stored(() => engine.sessions.putSubscription(subscription))) return ReasonCode.QuotaExceeded;
+	const subscription = new Subscription(session, { ...asked, kind, identifier });
 	session.outbox ??= new Outbox(session, connection, engine.stats, engine.ledgerOf(session));
-	// The new one first: with none in between, its partitions stay under watch and nothing is missed [MQTT-3.8.4-3].
-	session.subscriptions.set(filter, subscription);
-	engine.deliveries.subscribe(subscription);
-	if (former !== undefined) engine.deliveries.unsubscribe(former);
-	return asked.qos;
+	try {
+		if (kind.kind === "share") {
+			if (session.durable) engine.sessions.putSubscription(subscription);
+			session.subscriptions.set(filter, subscription);
+			engine.groups.join(session, subscription, kind.group);
+			return subscription;
+		}
+		// The new one first: with none in between, its partitions stay under watch and nothing is missed [MQTT-3.8.4-3].
+		session.subscriptions.set(filter, subscription);
+		engine.deliveries.subscribe(subscription);
+		if (former !== undefined) engine.deliveries.unsubscribe(former);
+		if (kind.kind === "replay") {
+			if (former === undefined) session.replays++;
+			engine.deliveries.replay(subscription, starts ?? new Map());
+		} else if (former === undefined) {
+			engine.deliveries.boundBacklog(subscription);
+		} else {
+			subscription.since = former.since;
+		}
+		if (session.durable) engine.sessions.putSubscription(subscription);
+		return subscription;
+	} catch (error) {
+		if (!(error instanceof BrokerError)) throw error;
+		// Storage takes nothing now: the client is told so, and nothing has changed.
+		takeBack(connection, session, subscription, former);
+		return ReasonCode.QuotaExceeded;
+	}
+}
+
+function takeBack(
+	connection: Connection,
+	session: Session,
+	subscription: Subscription<Session>,
+	former: Subscription<Session> | undefined,
+): void {
+	const { engine } = connection;
+	const kind = filterKind(subscription.filter);
+	if (kind?.kind === "share") {
+		if (former === undefined) engine.guarded("leaving a group", () => engine.groups.quit(session, kind.group));
+	} else {
+		if (former !== undefined) engine.deliveries.subscribe(former);
+		engine.deliveries.unsubscribe(subscription);
+		if (kind?.kind === "replay" && former === undefined) session.replays--;
+	}
+	if (former === undefined) session.subscriptions!.delete(subscription.filter);
+	else session.subscriptions!.set(subscription.filter, former);
+}
+
+/** What new subscriptions get at once: the gateway's own topics, and retained messages. */
+function sendCurrent(connection: Connection, session: Session, current: readonly Subscription<Session>[]): void {
+	const { engine } = connection;
+	const { outbox } = session;
+	if (connection.ended || outbox === undefined) return;
+	const nowMs = engine.broker.clock.now();
+	for (const subscription of current) {
+		for (const event of engine.sys.matching(subscription.match)) {
+			if (!outbox.offer(event, subscription, nowMs)) engine.stats.droppedVolatile++;
+		}
+	}
+	engine.retainedDelivery.start(outbox);
 }
 
 export function handleUnsubscribe(connection: Connection, session: Session, packet: UnsubscribePacket): void {
+	const { engine } = connection;
 	const reasonCodes = packet.filters.map((filter) => {
 		const subscription = session.subscriptions?.get(filter);
 		if (subscription === undefined) return ReasonCode.NoSubscriptionExisted;
-		if (session.durable) connection.engine.sessions.deleteSubscription(session, filter);
+		if (session.durable) engine.sessions.deleteSubscription(session, filter);
 		session.subscriptions!.delete(filter);
-		connection.engine.deliveries.unsubscribe(subscription);
+		const kind = filterKind(filter);
+		if (kind?.kind === "share") {
+			engine.groups.unsubscribe(session.clientId, kind.group, session);
+			return ReasonCode.Success;
+		}
+		if (kind?.kind === "replay") session.replays--;
+		if (session.outbox !== undefined) engine.retainedDelivery.cancel(session.outbox, filter);
+		engine.deliveries.unsubscribe(subscription);
 		return ReasonCode.Success;
 	});
 	const ended = reasonCodes.includes(ReasonCode.Success);
@@ -69,16 +193,5 @@ function answered(connection: Connection, session: Session, answer: Packet, chan
 		connection.sendOnCommit(answer);
 	} else {
 		connection.send(answer);
-	}
-}
-
-/** False where storage takes nothing now: the client is told so, and nothing has changed. */
-function stored(work: () => void): boolean {
-	try {
-		work();
-		return true;
-	} catch (error) {
-		if (error instanceof BrokerError) return false;
-		throw error;
 	}
 }

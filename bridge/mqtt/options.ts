@@ -22,6 +22,19 @@ export interface MqttOptions {
 	readonly maxInflight: number;
 	/** mqtt.max.subscriptions.per.session. */
 	readonly maxSubscriptionsPerSession: number;
+	/** mqtt.topic.alias.maximum, both ways. */
+	readonly topicAliasMaximum: number;
+	/** mqtt.max.retained.messages; 0: retained messages are not available. */
+	readonly maxRetainedMessages: number;
+	/** mqtt.sys.interval.seconds; 0: no topics below $SYS. */
+	readonly sysIntervalSeconds: number;
+	/** The gateway's, for $SYS/broker/version. */
+	readonly version: string;
+	/** mqtt.share.expiry.seconds: how long a shared subscription outlives its last session. */
+	readonly shareExpirySeconds: number;
+	/** mqtt.redirect.to, a Server Reference (5.0 section 4.11); empty: none. */
+	readonly redirectTo: string;
+	readonly redirectWhen: "full" | "stopping" | "always";
 	/** Bytes of output that all subscribers together may have waiting in sockets; default 8 MiB. Must stay well below the memory budget. */
 	readonly outputBudgetBytes?: number;
 	/** For the client identifiers that the door assigns; default: the system's. */

@@ -13,9 +13,12 @@ import { ReasonCode } from "./codec/reason-codes.ts";
 import type { Output } from "./output.ts";
 import { type PublishOptions, writePublish } from "./publish-writer.ts";
 import type { Session } from "./session.ts";
+import type { RetainedScan } from "./retained-delivery.ts";
+import type { SharedGroup } from "./shared-group.ts";
 import type { DoorStats } from "./stats.ts";
-import type { StoredEvent } from "./stored-event.ts";
+import { RETAINED_PARTITION, type StoredEvent } from "./stored-event.ts";
 import type { Interest } from "./subscriptions.ts";
+import type { TopicAliases } from "./topic-aliases.ts";
 
 /** What an outbox needs to know of its connection. */
 export interface Recipient {
@@ -25,6 +28,8 @@ export interface Recipient {
 	readonly maxPacketBytes: number;
 	/** QoS 1 and 2 publishes that may be unacknowledged: its Receive Maximum or ours. */
 	readonly window: number;
+	/** Towards the client, where it allows any. */
+	readonly aliases: TopicAliases | undefined;
 	/** Output was written, at once or for the commit, that has to be seen to at the end of this turn. */
 	outputPending(): void;
 }
@@ -42,9 +47,14 @@ export const AWAITS_PUBCOMP = 3;
 
 export interface Delivery {
 	readonly packetId: number;
-	/** Partition id. */
+	/** Partition id, or a pseudo partition of stored-event.ts. */
 	readonly partition: number;
 	readonly offset: number;
+	/** Of a retained message: what it is found by. */
+	readonly topic?: string | undefined;
+	/** The group whose event it is, and which of its buckets'. */
+	group?: SharedGroup | undefined;
+	readonly bucket?: number;
 	state: 1 | 2 | 3;
 	/** Rises with every delivery of the session. */
 	readonly order: number;
@@ -55,19 +65,31 @@ export interface Delivery {
 export interface Track {
 	/** The next offset to look at. */
 	next: number;
-	/** Below it everything was sent once: only deliveries left unacknowledged are repeated. */
+	/** Below it everything was sent once: only unacknowledged deliveries are repeated, and replays and groups find theirs. */
 	readonly sentBelow: number;
 	/** Below it events were stored while the client was away: QoS 0 is not for later. */
 	readonly awayBelow: number;
 }
 
+/** A QoS 2 delivery that is over. */
+export interface Settled {
+	readonly partition: number;
+	readonly offset: number;
+}
+
 const PACKET_IDS = 65_535;
+// Of all that have none; never written to.
+const NO_DELIVERIES = new Map<number, Delivery>();
+const NONE_SETTLED: readonly Settled[] = [];
 
 export class Outbox implements PublishOptions {
 	readonly session: Session;
 	readonly link: Recipient;
 	/** By packet identifier, oldest first. */
-	readonly inflight = new Map<number, Delivery>();
+	get inflight(): ReadonlyMap<number, Delivery> {
+		return this.#inflight;
+	}
+	#inflight = NO_DELIVERIES;
 	/** By partition id; undefined: live everywhere. */
 	tracks: Map<number, Track> | undefined;
 	/** Of `inflight`, what counts against the window: sent on this connection. */
@@ -75,7 +97,10 @@ export class Outbox implements PublishOptions {
 	lastPacketId = 0;
 	lastOrder = 0;
 	/** QoS 2 deliveries that are over, and whose ledger entries stay until the session's cursor is written behind them. */
-	settled: { readonly partition: number; readonly offset: number }[] = [];
+	settled: readonly Settled[] = NONE_SETTLED;
+	/** Retained messages still to be sent; retained-delivery.ts owns these. */
+	scans: RetainedScan[] | undefined;
+	retainedRepeats: Delivery[] | undefined;
 	/** Left by an earlier connection, to be repeated or, where only PUBREL is due, passed over: by partition, by offset. */
 	#repeats: Map<number, Map<number, Delivery>> | undefined;
 	readonly #stats: DoorStats;
@@ -96,6 +121,8 @@ export class Outbox implements PublishOptions {
 	identifiers: readonly number[] | undefined;
 	expirySeconds = -1;
 	onCommit = false;
+	alias = 0;
+	omitTopic = false;
 
 	/** `ledger`: where QoS 2 has to survive a crash; undefined for a session that ends with its connection. */
 	constructor(session: Session, link: Recipient, stats: DoorStats, ledger: DeliveryLedger | undefined) {
@@ -106,13 +133,21 @@ export class Outbox implements PublishOptions {
 		this.#ledger = ledger;
 	}
 
+	/** Not everything that is for this subscriber comes to it live. */
+	get behind(): boolean {
+		return this.tracks !== undefined || this.scans !== undefined || this.retainedRepeats !== undefined;
+	}
+
 	/** Whether a QoS 1 or 2 publish may be sent now. */
 	get windowOpen(): boolean {
 		return this.unacknowledged < this.link.window && this.inflight.size < PACKET_IDS;
 	}
 
-	/** Sends the event, or finds that it is not for this subscriber now: true. False: it cannot be taken yet. */
-	offer(event: StoredEvent, interest: Interest<Session>, nowMs: number): boolean {
+	/**
+	 * Sends the event, or finds that it is not for this subscriber now: true. False: it cannot be taken yet. `group`: it is
+	 * that group's part of the events, from that bucket of it.
+	 */
+	offer(event: StoredEvent, interest: Interest<Session>, nowMs: number, group?: SharedGroup, bucket = 0): boolean {
 		let wanted: Interest<Session> | undefined = interest;
 		if (interest.noLocal && event.clientId === this.session.clientId) {
 			wanted = interest.withoutLocal();
@@ -121,7 +156,8 @@ export class Outbox implements PublishOptions {
 		const qos = Math.min(event.qos, wanted.qos) as Qos;
 		if (this.link.output.blocked || (qos > 0 && !this.windowOpen)) return false;
 		this.qos = qos;
-		this.retain = event.retain && wanted.retainAsPublished;
+		const retained = event.partition === RETAINED_PARTITION;
+		this.retain = event.retain && (retained || wanted.retainAsPublished); // [MQTT-3.3.1-8, -12, -13]
 		this.identifiers = wanted.identifiers;
 		this.dup = false;
 		this.session.stale = true;
@@ -131,21 +167,26 @@ export class Outbox implements PublishOptions {
 			return true;
 		}
 		this.packetId = this.#freePacketId();
+		const order = ++this.lastOrder;
 		const delivery: Delivery = {
 			packetId: this.packetId,
 			partition: event.partition,
-			offset: event.offset,
+			// Among the retained messages of a session the order tells them apart.
+			offset: retained ? order : event.offset,
+			topic: retained ? event.topic : undefined,
+			group,
+			bucket,
 			state: qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC,
-			order: ++this.lastOrder,
+			order,
 			sent: true,
 		};
-		const ledger = qos === 2 ? this.#ledger : undefined;
+		const ledger = qos === 2 && event.partition >= RETAINED_PARTITION ? this.#ledger : undefined;
 		if (ledger !== undefined && !recorded(ledger, delivery)) return false;
 		this.onCommit = ledger !== undefined;
 		const written = this.#write(event, nowMs);
 		this.onCommit = false;
 		if (written) {
-			this.inflight.set(delivery.packetId, delivery);
+			this.#setInflight(delivery);
 			this.unacknowledged++;
 		} else {
 			ledger?.forget(delivery.partition, delivery.offset);
@@ -169,8 +210,15 @@ export class Outbox implements PublishOptions {
 		}
 		if (this.link.output.blocked || !this.windowOpen) return false;
 		repeats!.delete(event.offset);
+		this.repeat(delivery, event, interest, nowMs);
+		return true;
+	}
+
+	/** Sends a delivery of an earlier connection again; `event` is its event. */
+	repeat(delivery: Delivery, event: StoredEvent, interest: Interest<Session> | undefined, nowMs: number): void {
 		this.qos = delivery.state === AWAITS_PUBACK ? 1 : 2;
-		this.retain = event.retain && (interest?.retainAsPublished ?? false);
+		const retained = event.partition === RETAINED_PARTITION;
+		this.retain = event.retain && (retained || (interest?.retainAsPublished ?? false));
 		this.identifiers = interest?.identifiers;
 		this.dup = true; // [MQTT-3.3.1-1]
 		this.packetId = delivery.packetId;
@@ -178,9 +226,8 @@ export class Outbox implements PublishOptions {
 			delivery.sent = true;
 			this.unacknowledged++;
 		} else {
-			this.#finish(delivery);
+			this.finish(delivery);
 		}
-		return true;
 	}
 
 	#write(event: StoredEvent, nowMs: number): boolean {
@@ -193,13 +240,36 @@ export class Outbox implements PublishOptions {
 			}
 			this.expirySeconds = Math.min(left, event.expirySeconds); // [MQTT-3.3.2-6]
 		}
-		if (!writePublish(this.link.output, event, this, this.link.maxPacketBytes)) {
+		if (!this.#writeAliased(event)) {
 			this.#stats.tooLargeForSubscriber++;
 			return false;
 		}
 		this.#stats.sent[this.qos]++;
+		this.#stats.traffic.publishBytesSent += event.payloadEnd - event.payloadStart;
 		this.link.outputPending();
 		return true;
+	}
+
+	/** With a topic alias where the client allows them; false where the packet is too large for it. */
+	#writeAliased(event: StoredEvent): boolean {
+		const { link } = this;
+		this.alias = 0;
+		this.omitTopic = false;
+		const { topic } = event;
+		// What waits for a commit may be overtaken, so it neither sets an alias nor relies on one.
+		if (link.aliases === undefined || this.onCommit || topic === undefined) {
+			return writePublish(link.output, event, this, link.maxPacketBytes);
+		}
+		const known = link.aliases.of(topic);
+		this.omitTopic = known > 0;
+		this.alias = known > 0 ? known : link.aliases.next;
+		if (writePublish(link.output, event, this, link.maxPacketBytes)) {
+			if (known === 0 && this.alias > 0) link.aliases.sent(topic);
+			return true;
+		}
+		if (this.omitTopic || this.alias === 0) return false;
+		this.alias = 0; // its three bytes may be the ones too many
+		return writePublish(link.output, event, this, link.maxPacketBytes);
 	}
 
 	#freePacketId(): number {
@@ -213,7 +283,7 @@ export class Outbox implements PublishOptions {
 		const delivery = this.inflight.get(packetId);
 		if (delivery === undefined) return;
 		if (delivery.state !== AWAITS_PUBACK) throw wrongAnswer("PUBACK", delivery);
-		this.#finish(delivery);
+		this.finish(delivery);
 	}
 
 	/**
@@ -228,7 +298,7 @@ export class Outbox implements PublishOptions {
 		if (!refused) this.#ledger?.record({ ...delivery, state: AWAITS_PUBCOMP });
 		delivery.state = AWAITS_PUBCOMP;
 		if (refused) {
-			this.#finish(delivery);
+			this.finish(delivery);
 			return false;
 		}
 		this.session.stale = true;
@@ -239,26 +309,40 @@ export class Outbox implements PublishOptions {
 		const delivery = this.inflight.get(packetId);
 		if (delivery === undefined) return;
 		if (delivery.state !== AWAITS_PUBCOMP) throw wrongAnswer("PUBCOMP", delivery);
-		this.#finish(delivery);
+		this.finish(delivery);
 	}
 
-	#finish(delivery: Delivery): void {
-		this.inflight.delete(delivery.packetId);
+	/** The delivery is over. */
+	finish(delivery: Delivery): void {
+		this.#inflight.delete(delivery.packetId);
 		this.#forget(delivery);
 		if (delivery.sent) this.unacknowledged--;
-		if (this.#ledger !== undefined && delivery.state !== AWAITS_PUBACK) {
-			this.settled.push({ partition: delivery.partition, offset: delivery.offset });
+		if (this.#ledger !== undefined && delivery.state !== AWAITS_PUBACK && delivery.partition >= RETAINED_PARTITION) {
+			const settled = { partition: delivery.partition, offset: delivery.offset };
+			if (this.settled === NONE_SETTLED) this.settled = [settled];
+			else (this.settled as Settled[]).push(settled);
 		}
 		this.session.stale = true;
 	}
 
 	/** Takes those out of `settled` that the cursors are behind; a partition without one is gone. */
-	takeSettled(next: ReadonlyMap<number, number>): readonly { partition: number; offset: number }[] {
+	takeSettled(next: ReadonlyMap<number, number>): readonly Settled[] {
 		const { settled } = this;
-		const passed = ({ partition, offset }: { partition: number; offset: number }) =>
-			offset < (next.get(partition) ?? Number.POSITIVE_INFINITY);
-		this.settled = settled.filter((each) => !passed(each));
-		return this.settled.length === 0 ? settled : settled.filter(passed);
+		if (settled.length === 0) return settled;
+		const passed = ({ partition, offset }: Settled) => offset < (next.get(partition) ?? Number.POSITIVE_INFINITY);
+		const left = settled.filter((each) => !passed(each));
+		this.settled = left.length === 0 ? NONE_SETTLED : left;
+		return left.length === 0 ? settled : settled.filter(passed);
+	}
+
+	#setInflight(delivery: Delivery): void {
+		if (this.#inflight === NO_DELIVERIES) this.#inflight = new Map();
+		this.#inflight.set(delivery.packetId, delivery);
+	}
+
+	/** Once a second: at rest it holds no memory. */
+	rest(): void {
+		if (this.#inflight.size === 0) this.#inflight = NO_DELIVERIES;
 	}
 
 	/** An acknowledgement of what has not been repeated yet: it need not be. At QoS 2 it is passed over when its turn comes. */
@@ -275,10 +359,10 @@ export class Outbox implements PublishOptions {
 		this.lastOrder = Math.max(this.lastOrder, delivery.order);
 		const former = this.inflight.get(delivery.packetId);
 		if (former !== undefined) {
-			this.#finish(former);
+			this.finish(former);
 			if (former.state !== AWAITS_PUBACK) this.#addRepeat({ ...former, state: AWAITS_PUBCOMP });
 		}
-		this.inflight.set(delivery.packetId, delivery);
+		this.#setInflight(delivery);
 		if (delivery.state === AWAITS_PUBCOMP) {
 			delivery.sent = true;
 			this.unacknowledged++;
@@ -288,12 +372,21 @@ export class Outbox implements PublishOptions {
 	}
 
 	#addRepeat(delivery: Delivery): void {
+		if (delivery.partition === RETAINED_PARTITION) {
+			if (delivery.state === AWAITS_PUBCOMP) return;
+			this.retainedRepeats ??= [];
+			this.retainedRepeats.push(delivery);
+			return;
+		}
 		this.#repeats ??= new Map();
 		let ofPartition = this.#repeats.get(delivery.partition);
 		if (ofPartition === undefined) {
 			ofPartition = new Map();
 			this.#repeats.set(delivery.partition, ofPartition);
 		}
+		// A replay may have had the same event under way a second time: one of them is enough.
+		const other = ofPartition.get(delivery.offset);
+		if (other !== undefined && other.packetId !== delivery.packetId && other.state === AWAITS_PUBACK) this.finish(other);
 		ofPartition.set(delivery.offset, delivery);
 	}
 
@@ -305,7 +398,7 @@ export class Outbox implements PublishOptions {
 			if (delivery.offset >= offset) continue;
 			repeats!.delete(delivery.offset);
 			if (delivery.state === AWAITS_PUBCOMP) continue;
-			this.#finish(delivery);
+			this.finish(delivery);
 			dropped++;
 		}
 		return dropped;
@@ -319,6 +412,18 @@ export class Outbox implements PublishOptions {
 
 	track(partition: number): Track | undefined {
 		return this.tracks?.get(partition);
+	}
+
+	/** Goes back in a partition, from `position` where it is now, for those that are to have earlier events. */
+	rewind(partition: number, offset: number, position: number): void {
+		if (offset >= position) return;
+		const track = this.track(partition);
+		this.tracks ??= new Map();
+		this.tracks.set(partition, {
+			next: offset,
+			sentBelow: Math.max(track?.sentBelow ?? 0, position),
+			awayBelow: track?.awayBelow ?? 0,
+		});
 	}
 }
 

@@ -4,6 +4,8 @@
  * the operating system has taken the bytes; a connection at rest has none.
  */
 import type { Pressure } from "../../src/base/pressure.ts";
+import { OutputBuffers } from "./output-buffers.ts";
+import { Traffic } from "./stats.ts";
 import { OUTPUT_HIGH_BYTES, type Transport } from "./transport.ts";
 
 /** The output of all connections together: what waits in sockets counts in the memory budget, and has its own bound. */
@@ -12,14 +14,19 @@ export class OutputBudget {
 	unsentBytes = 0;
 	readonly limitBytes: number;
 	readonly pressure: Pressure;
+	readonly traffic: Traffic;
+	readonly buffers = new OutputBuffers();
 
-	constructor(pressure: Pressure, limitBytes: number) {
+	constructor(pressure: Pressure, limitBytes: number, traffic = new Traffic()) {
 		this.pressure = pressure;
 		this.limitBytes = limitBytes;
+		this.traffic = traffic;
 	}
 }
 
 const NONE = Buffer.alloc(0);
+/** Of all that wait for no commit; never written to. */
+const NO_SEGMENTS: number[] = [];
 /** Acknowledgement buffers up to this size stay with their connection between commits. */
 const KEPT_ACK_BYTES = 256;
 
@@ -38,7 +45,7 @@ export class Output {
 	#ackReleased = 0;
 	#ackEnd = 0;
 	/** Per registration with the log, oldest first: bytes, then publishes answered for good. */
-	readonly #segments: number[] = [];
+	#segments = NO_SEGMENTS;
 	#markedEnd = 0;
 	#openAnswers = 0;
 
@@ -54,7 +61,7 @@ export class Output {
 		return unsent > 0 && this.#budget.unsentBytes > this.#budget.limitBytes;
 	}
 
-	/** Room for `bytes` in `buffer`, from the position returned. The caller fills all of it. */
+	/** Room for a packet of `bytes` in `buffer`, from the position returned. The caller fills all of it. */
 	reserve(bytes: number): number {
 		const at = this.#length;
 		const end = at + bytes;
@@ -63,11 +70,14 @@ export class Output {
 				this.flush();
 				return this.reserve(bytes);
 			}
-			const grown = Buffer.allocUnsafe(Math.max(end, Math.min(OUTPUT_HIGH_BYTES, this.buffer.length * 2), 256));
+			const { buffers } = this.#budget;
+			const grown = buffers.take(end);
 			this.buffer.copy(grown, 0, 0, at);
+			buffers.give(this.buffer);
 			this.buffer = grown;
 		}
 		this.#length = end;
+		this.#budget.traffic.packetsSent++;
 		return at;
 	}
 
@@ -96,15 +106,19 @@ export class Output {
 		const length = this.#length;
 		if (length === 0) return;
 		this.#length = 0;
+		this.#budget.traffic.bytesSent += length;
 		const { buffer } = this;
 		const taken = this.#transport.write(length === buffer.length ? buffer : buffer.subarray(0, length));
-		if (!taken || buffer.length > OUTPUT_HIGH_BYTES) this.buffer = NONE;
+		if (taken) this.#budget.buffers.give(buffer);
+		this.buffer = NONE;
 		this.#account();
 	}
 
-	/** Lets the turn's buffer go; called when the connection comes to rest. */
+	/** Once a second: a connection at rest holds no memory. */
 	rest(): void {
-		if (this.#length === 0) this.buffer = NONE;
+		if (this.#ackEnd > 0) return;
+		this.#acks = NONE;
+		if (this.#segments.length === 0) this.#segments = NO_SEGMENTS;
 	}
 
 	/** As `response`, once the commit being gathered is durable; hot path. */
@@ -117,6 +131,7 @@ export class Output {
 		acks[at + 2] = packetId >>> 8;
 		acks[at + 3] = packetId & 0xff;
 		this.#ackEnd = at + 4;
+		this.#budget.traffic.packetsSent++;
 	}
 
 	/** A whole packet, once the commit being gathered is durable. */
@@ -125,12 +140,14 @@ export class Output {
 		if (at + bytes.length > this.#acks.length) at = this.#makeAckRoom(bytes.length);
 		bytes.copy(this.#acks, at);
 		this.#ackEnd = at + bytes.length;
+		this.#budget.traffic.packetsSent++;
 	}
 
-	/** Room for `bytes` that leave once the commit being gathered is durable, in `onCommitBuffer` from the position returned. */
+	/** Room for a packet of `bytes` that leaves once the commit being gathered is durable, in `onCommitBuffer` from the position returned. */
 	reserveOnCommit(bytes: number): number {
 		const at = this.#ackEnd + bytes > this.#acks.length ? this.#makeAckRoom(bytes) : this.#ackEnd;
 		this.#ackEnd = at + bytes;
+		this.#budget.traffic.packetsSent++;
 		return at;
 	}
 
@@ -151,6 +168,7 @@ export class Output {
 
 	/** What was added since the last mark waits for one call of `release`. */
 	mark(): void {
+		if (this.#segments === NO_SEGMENTS) this.#segments = [];
 		this.#segments.push(this.#ackEnd - this.#markedEnd, this.#openAnswers);
 		this.#markedEnd = this.#ackEnd;
 		this.#openAnswers = 0;
@@ -158,9 +176,9 @@ export class Output {
 
 	/** The oldest mark's commit is durable. Returns how many publishes it answered; `flushAcks` sends. */
 	release(): number {
-		const bytes = this.#segments.shift();
-		const answers = this.#segments.shift();
-		if (bytes === undefined || answers === undefined) return 0;
+		if (this.#segments.length === 0) return 0;
+		const bytes = this.#segments.shift()!;
+		const answers = this.#segments.shift()!;
 		this.#ackReleased += bytes;
 		return answers;
 	}
@@ -169,6 +187,7 @@ export class Output {
 	flushAcks(): void {
 		const released = this.#ackReleased;
 		if (released === 0) return;
+		this.#budget.traffic.bytesSent += released;
 		const acks = this.#acks;
 		const end = this.#ackEnd;
 		const taken = this.#transport.write(acks.subarray(0, released));
@@ -225,6 +244,6 @@ export class Output {
 		this.#ackEnd = 0;
 		this.#markedEnd = 0;
 		this.#openAnswers = 0;
-		this.#segments.length = 0;
+		this.#segments = NO_SEGMENTS;
 	}
 }

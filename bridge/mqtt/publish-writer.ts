@@ -41,6 +41,10 @@ export interface PublishOptions {
 	readonly identifiers: readonly number[] | undefined;
 	/** Message Expiry Interval that is left; -1: none. */
 	readonly expirySeconds: number;
+	/** Topic Alias; 0: none. */
+	readonly alias: number;
+	/** The alias stands for the topic. */
+	readonly omitTopic: boolean;
 	/** It leaves once the commit being gathered is durable. */
 	readonly onCommit: boolean;
 }
@@ -52,14 +56,14 @@ export function writePublish(
 	options: PublishOptions,
 	maxPacketBytes: number,
 ): boolean {
-	const { version, qos, identifiers, expirySeconds } = options;
-	const topicBytes = event.topicEnd - event.topicStart;
+	const { version, qos, identifiers, expirySeconds, alias } = options;
+	const topicBytes = options.omitTopic ? 0 : event.topicEnd - event.topicStart;
 	const payloadBytes = event.payloadEnd - event.payloadStart;
 	let remaining = 2 + topicBytes + (qos > 0 ? 2 : 0) + payloadBytes;
 	let propertiesBytes = 0;
 	const own = version === 5 ? event.propertiesBlock : NO_PROPERTIES;
 	if (version === 5) {
-		propertiesBytes = own.length + identifiersBytes(identifiers) + (expirySeconds >= 0 ? 5 : 0);
+		propertiesBytes = own.length + identifiersBytes(identifiers) + (expirySeconds >= 0 ? 5 : 0) + (alias > 0 ? 3 : 0);
 		remaining += varintBytes(propertiesBytes) + propertiesBytes;
 	}
 	const length = 1 + varintBytes(remaining) + remaining;
@@ -70,7 +74,7 @@ export function writePublish(
 	at = writeVarint(buffer, at, remaining);
 	buffer[at++] = topicBytes >>> 8;
 	buffer[at++] = topicBytes & 0xff;
-	event.topicSource.copy(buffer, at, event.topicStart, event.topicEnd);
+	if (topicBytes > 0) event.topicSource.copy(buffer, at, event.topicStart, event.topicEnd);
 	at += topicBytes;
 	if (qos > 0) {
 		buffer[at++] = options.packetId >>> 8;
@@ -82,6 +86,10 @@ export function writePublish(
 		if (expirySeconds >= 0) {
 			buffer[at] = 0x02;
 			at = buffer.writeUInt32BE(expirySeconds, at + 1);
+		}
+		if (alias > 0) {
+			buffer[at] = 0x23;
+			at = buffer.writeUInt16BE(alias, at + 1);
 		}
 		if (identifiers !== undefined) {
 			for (const identifier of identifiers) {

@@ -1,4 +1,5 @@
-/** The MQTT door: the TCP listener, and what of it the rest of the gateway sees. */
+/** The MQTT door: the TCP listener, the WebSockets that the HTTP door hands over, and what the rest of the gateway sees of them. */
+import type { IncomingMessage } from "node:http";
 import { createServer, type Server, type Socket } from "node:net";
 import { StartError } from "../../src/base/errors.ts";
 import type { Broker } from "../../src/broker/broker.ts";
@@ -6,6 +7,7 @@ import { Engine } from "./engine.ts";
 import type { MqttOptions } from "./options.ts";
 import type { DoorStats } from "./stats.ts";
 import { OUTPUT_HIGH_BYTES, SocketTransport } from "./transport.ts";
+import { WebSocketAcceptor } from "./websocket.ts";
 
 /** How long clients may take to read the last packets when the door stops. */
 const GOODBYE_MS = 1000;
@@ -14,6 +16,8 @@ const BACKLOG = 1024;
 export interface MqttDoorStats extends Readonly<DoorStats> {
 	readonly connections: number;
 	readonly subscriptions: number;
+	/** Of the connections, those that came as WebSockets; also those that have not sent CONNECT yet. */
+	readonly webSockets: number;
 }
 
 export class MqttDoor {
@@ -21,11 +25,13 @@ export class MqttDoor {
 	readonly #options: MqttOptions;
 	readonly #server: Server;
 	readonly #sockets = new Set<Socket>();
+	readonly #webSockets: WebSocketAcceptor;
 
 	/** Throws StartError for routes that cannot be. */
 	constructor(broker: Broker, options: MqttOptions) {
 		this.#options = options;
 		this.engine = new Engine(broker, options);
+		this.#webSockets = new WebSocketAcceptor(this.engine);
 		this.#server = createServer({ noDelay: true, highWaterMark: OUTPUT_HIGH_BYTES }, (socket) => this.#accept(socket));
 	}
 
@@ -40,6 +46,16 @@ export class MqttDoor {
 		this.#sockets.add(socket);
 		socket.on("close", () => this.#sockets.delete(socket));
 		transport.attach(connection);
+	}
+
+	/** Takes over an HTTP connection that asks for MQTT over WebSocket, or answers `refuse` and leaves it alone. */
+	upgrade(
+		request: IncomingMessage,
+		socket: Socket,
+		head: Buffer,
+		refuse: (status: number, text: string) => void,
+	): void {
+		this.#webSockets.upgrade(request, socket, head, refuse);
 	}
 
 	/** Listens; resolves with the address as "host:port". Rejects with a StartError where that is not possible. */
@@ -67,14 +83,15 @@ export class MqttDoor {
 		await this.engine.stop();
 		const goodbye = this.engine.broker.clock.after(GOODBYE_MS, () => {
 			for (const socket of this.#sockets) socket.destroy();
+			this.#webSockets.destroyAll();
 		});
-		await closed;
+		await Promise.all([closed, this.#webSockets.whenClosed()]);
 		goodbye.cancel();
 	}
 
 	stats(): MqttDoorStats {
 		const { stats, clients, deliveries } = this.engine;
-		return { ...stats, connections: clients.size, subscriptions: deliveries.trie.size };
+		return { ...stats, connections: clients.size, subscriptions: deliveries.trie.size, webSockets: this.#webSockets.size };
 	}
 }
 

@@ -9,8 +9,11 @@
 import { StateSpace } from "../../src/broker/state-spaces.ts";
 import type { Log } from "../../src/log/log.ts";
 import type { Qos } from "./codec/packets.ts";
+import { filterKind } from "./filter-kind.ts";
 import type { Delivery, DeliveryLedger } from "./outbox.ts";
 import { expiryMs, Session } from "./session.ts";
+import { putGiven } from "./shared-store.ts";
+import { RETAINED_PARTITION } from "./stored-event.ts";
 import { Subscription } from "./subscriptions.ts";
 
 // Rows beside a session's own are in MQTT_RECEIVED, under the client id, a NUL, which no client id has, and what they are.
@@ -24,8 +27,18 @@ export interface Cursors {
 	readonly next: readonly (readonly [partition: number, offset: number])[];
 	/** Partitions with a higher id were made while the client was away: they are due from their start. */
 	readonly highestPartition: number;
-	/** Sent at QoS 1 and not acknowledged. */
-	readonly inflight: readonly (readonly [packetId: number, partition: number, offset: number, order: number])[];
+	/** Sent at QoS 1 and not acknowledged; of a retained message the topic. */
+	readonly inflight: readonly (readonly [
+		packetId: number,
+		partition: number,
+		offset: number,
+		order: number,
+		topic?: string,
+	])[];
+	/** Partition id and, where `next` went back for a replay or a group, the offset below which all else was sent. */
+	readonly floors?: readonly (readonly [partition: number, offset: number])[];
+	/** By filter: up to which topic its retained messages were sent. */
+	readonly retained?: readonly (readonly [filter: string, after: string | null])[];
 	readonly lastPacketId: number;
 	readonly lastOrder: number;
 }
@@ -35,6 +48,8 @@ export interface SentDelivery {
 	readonly packetId: number;
 	readonly partition: number;
 	readonly offset: number;
+	/** Of a retained message. */
+	readonly topic?: string;
 	/** As outbox.ts has it: waits for PUBREC, or for PUBCOMP at most. */
 	readonly state: 2 | 3;
 	readonly order: number;
@@ -58,6 +73,8 @@ interface SubscriptionRow {
 	readonly retainAsPublished?: boolean;
 	readonly retainHandling?: 0 | 1 | 2;
 	readonly identifier?: number;
+	/** Partition id and the offset from which on events are for it. */
+	readonly since?: readonly (readonly [partition: number, offset: number])[];
 }
 
 /** A row begins with the time it expires, a float64 of milliseconds: Infinity never, NaN as long as its client is connected. */
@@ -70,9 +87,12 @@ const NO_BYTES = Buffer.alloc(0);
 /** All that changes anything throws BrokerError where storage takes nothing. */
 export class SessionStore {
 	readonly #log: Log;
+	readonly #shareEnded: (clientId: string, group: string) => void;
 
-	constructor(log: Log) {
+	/** `shareEnded`: a session that ends took part in that group. */
+	constructor(log: Log, shareEnded: (clientId: string, group: string) => void) {
 		this.#log = log;
+		this.#shareEnded = shareEnded;
 	}
 
 	/** The session as it was left, and where it stands; undefined if there is none, or it has expired at `nowMs`. */
@@ -132,18 +152,24 @@ export class SessionStore {
 		// What is kept beside a session's own row is kept only while there is one.
 		if (this.#log.getState(MQTT_SESSION, clientId) === undefined) return;
 		this.#log.deleteState(MQTT_SESSION, clientId);
-		const keys = [...this.#log.scanState(MQTT_RECEIVED, `${clientId}\0`)].map(([key]) => key);
-		for (const key of keys) this.#log.deleteState(MQTT_RECEIVED, key);
+		const prefix = `${clientId}\0`;
+		const keys = [...this.#log.scanState(MQTT_RECEIVED, prefix)].map(([key]) => key);
+		for (const key of keys) {
+			this.#log.deleteState(MQTT_RECEIVED, key);
+			const kind = key[prefix.length] === SUBSCRIPTION ? filterKind(key.slice(prefix.length + 1)) : undefined;
+			if (kind?.kind === "share") this.#shareEnded(clientId, kind.group);
+		}
 	}
 
 	putSubscription(subscription: Subscription<Session>): void {
-		const { filter, qos, noLocal, retainAsPublished, retainHandling, identifiers, subscriber } = subscription;
+		const { filter, qos, noLocal, retainAsPublished, retainHandling, identifiers, subscriber, since } = subscription;
 		const row: SubscriptionRow = {
 			qos,
 			...(noLocal && { noLocal }),
 			...(retainAsPublished && { retainAsPublished }),
 			...(retainHandling !== 0 && { retainHandling }),
 			...(identifiers !== undefined && { identifier: identifiers[0]! }),
+			...(since !== undefined && { since: [...since] }),
 		};
 		const key = `${subscriber.clientId}\0${SUBSCRIPTION}${filter}`;
 		this.#log.putState(MQTT_RECEIVED, key, Buffer.from(JSON.stringify(row), "utf8"));
@@ -164,19 +190,7 @@ export class SessionStore {
 
 	/** Where a kept session's outbox keeps its QoS 2 deliveries. */
 	ledgerOf(session: Session): DeliveryLedger {
-		const { clientId } = session;
-		return {
-			record: (delivery: Delivery) => {
-				const bytes = Buffer.allocUnsafe(SENT_BYTES);
-				bytes[0] = delivery.state;
-				bytes.writeUInt16LE(delivery.packetId, 1);
-				bytes.writeUIntLE(delivery.order, 3, 6);
-				this.#log.putState(MQTT_RECEIVED, sentKey(clientId, delivery.partition, delivery.offset), bytes);
-			},
-			forget: (partition, offset) => {
-				this.#log.deleteState(MQTT_RECEIVED, sentKey(clientId, partition, offset));
-			},
-		};
+		return new SessionLedger(this.#log, session.clientId);
 	}
 
 	/** Ends the sessions whose time is over at `nowMs`. Returns how many. */
@@ -203,15 +217,41 @@ export class SessionStore {
 	}
 }
 
+class SessionLedger implements DeliveryLedger {
+	readonly #log: Log;
+	readonly #clientId: string;
+
+	constructor(log: Log, clientId: string) {
+		this.#log = log;
+		this.#clientId = clientId;
+	}
+
+	record({ partition, offset, state, packetId, order, topic, group, bucket = 0 }: Delivery): void {
+		const bytes = Buffer.allocUnsafe(SENT_BYTES + (topic === undefined ? 0 : Buffer.byteLength(topic)));
+		bytes[0] = state;
+		bytes.writeUInt16LE(packetId, 1);
+		bytes.writeUIntLE(order, 3, 6);
+		if (topic !== undefined) bytes.write(topic, SENT_BYTES, "utf8");
+		this.#log.putState(MQTT_RECEIVED, sentKey(this.#clientId, partition, offset), bytes);
+		if (group !== undefined) putGiven(this.#log, group.name, partition, offset, bucket);
+	}
+
+	forget(partition: number, offset: number): void {
+		this.#log.deleteState(MQTT_RECEIVED, sentKey(this.#clientId, partition, offset));
+	}
+}
+
 function sentKey(clientId: string, partition: number, offset: number): string {
 	return `${clientId}\0${SENT}${partition}.${offset}`;
 }
 
 function decodeSent(place: string, bytes: Buffer): SentDelivery {
 	const dot = place.indexOf(".");
+	const partition = Number(place.slice(0, dot));
 	return {
-		partition: Number(place.slice(0, dot)),
+		partition,
 		offset: Number(place.slice(dot + 1)),
+		...(partition === RETAINED_PARTITION && { topic: bytes.toString("utf8", SENT_BYTES) }),
 		state: bytes[0] === 3 ? 3 : 2,
 		packetId: bytes.readUInt16LE(1),
 		order: bytes.readUIntLE(3, 6),
@@ -220,8 +260,16 @@ function decodeSent(place: string, bytes: Buffer): SentDelivery {
 
 function addSubscription(session: Session, filter: string, bytes: Buffer): void {
 	const row = JSON.parse(bytes.toString("utf8")) as SubscriptionRow;
+	const kind = filterKind(filter);
+	if (kind === undefined) return; // no version stored such a one
+	const subscription = new Subscription(session, { filter, kind, ...row });
+	if (row.since !== undefined) {
+		subscription.since = new Map(row.since);
+		session.bounded = true;
+	}
+	if (kind.kind === "replay") session.replays++;
 	session.subscriptions ??= new Map();
-	session.subscriptions.set(filter, new Subscription(session, { filter, ...row }));
+	session.subscriptions.set(filter, subscription);
 	session.noLocal ||= row.noLocal === true;
 }
 

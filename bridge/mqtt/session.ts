@@ -3,6 +3,7 @@
  * session-store.ts keeps it.
  */
 import type { Outbox } from "./outbox.ts";
+import type { SharedGroup } from "./shared-group.ts";
 import type { Subscription } from "./subscriptions.ts";
 
 /** Session Expiry Interval that never ends (5.0 section 3.1.2.11.2). */
@@ -14,7 +15,13 @@ export class Session {
 	expirySeconds: number;
 	/** By filter. */
 	subscriptions: Map<string, Subscription<Session>> | undefined;
-	/** How many of its subscriptions can concern a routed topic. */
+	/** Its parts in groups, while connected. */
+	shares: SharePart[] | undefined;
+	/** How many of them are replays. */
+	replays = 0;
+	/** Some of them have a `since`. */
+	bounded = false;
+	/** How many of its own subscriptions can concern a routed topic. */
 	concerned: Map<string, number> | undefined;
 	/** Packet identifiers of QoS 2 publishes received and not yet released. */
 	received: Set<number> | undefined;
@@ -33,6 +40,14 @@ export class Session {
 	get durable(): boolean {
 		return this.expirySeconds > 0;
 	}
+}
+
+/** A subscription that is a part in a group. */
+export interface SharePart {
+	/** The group's. */
+	readonly name: string;
+	readonly match: string;
+	readonly group: SharedGroup;
 }
 
 /** When a session left at `nowMs` expires. */

@@ -9,17 +9,25 @@ import { type RecordHeader, RecordView } from "../../src/record/record-view.ts";
 import { BoundedCache } from "./bounded-cache.ts";
 import { type EventMeta, isMqttText, metaOfHeaders, QOS_HEADER, TOPIC_HEADER } from "./event-headers.ts";
 import { encodeForwardedProperties } from "./publish-writer.ts";
+import { COPY_HEADER, ORIGINAL_TOPIC_HEADER } from "./route-headers.ts";
 import type { Routes } from "./routes.ts";
 import { filterMatches } from "./topic-filter.ts";
 
 const NONE = Buffer.alloc(0);
 const TOPIC_KEY = Buffer.from(TOPIC_HEADER);
 const QOS_KEY = Buffer.from(QOS_HEADER);
+const ORIGINAL_TOPIC_KEY = Buffer.from(ORIGINAL_TOPIC_HEADER);
+const COPY_KEY = Buffer.from(COPY_HEADER);
 const OWN_PREFIX = Buffer.from("mqtt.");
+
+/** In place of a partition's id: a retained message, from where those are kept. */
+export const RETAINED_PARTITION = -1;
+/** In place of a partition's id: an event that no log has. */
+export const VOLATILE_PARTITION = -2;
 
 /** Valid until the visit that it was given to returns. */
 export class StoredEvent {
-	/** The partition's id. */
+	/** The partition's id, or one of those above. */
 	partition = 0;
 	offset = 0;
 	timestampMs = 0;
@@ -30,6 +38,9 @@ export class StoredEvent {
 	topicStart = 0;
 	topicEnd = 0;
 	source: Buffer = NONE;
+	/** The record's key; -1: none. */
+	keyStart = -1;
+	keyEnd = -1;
 	payloadStart = 0;
 	payloadEnd = 0;
 	qos: 0 | 1 | 2 = 1;
@@ -102,6 +113,8 @@ export class EventReader {
 		event.offset = view.offset;
 		event.timestampMs = view.timestamp;
 		event.source = source;
+		event.keyStart = view.keyStart;
+		event.keyEnd = view.keyEnd;
 		// A record without a value, a tombstone, reads as an empty payload.
 		event.payloadStart = Math.max(view.valueStart, 0);
 		event.payloadEnd = Math.max(view.valueEnd, event.payloadStart);
@@ -122,6 +135,11 @@ export class EventReader {
 			} else if (same(source, start, end, QOS_KEY) && view.headerValueStart >= 0) {
 				const digit = source[view.headerValueStart];
 				event.qos = digit === 0x30 ? 0 : digit === 0x32 ? 2 : 1;
+			} else if (same(source, start, end, COPY_KEY)) {
+				event.topic = undefined; // subscribers get what it is a copy of
+				return;
+			} else if (same(source, start, end, ORIGINAL_TOPIC_KEY)) {
+				// For who reads the log; subscribers see the other one.
 			} else if (startsWith(source, start, end, OWN_PREFIX)) {
 				more = true;
 			}

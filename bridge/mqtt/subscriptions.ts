@@ -4,10 +4,13 @@
  * per topic, however many of its filters match.
  */
 import type { Qos } from "./codec/packets.ts";
+import type { FilterKind } from "./filter-kind.ts";
 
 /** What one subscriber wants of the events of a topic: one subscription, or several that overlap. */
 export interface Interest<Subscriber> {
 	readonly subscriber: Subscriber;
+	/** It is a group's, of which one member gets the event. */
+	readonly shared: boolean;
 	/** The highest that was granted [MQTT-3.3.4-2]. */
 	readonly qos: Qos;
 	readonly retainAsPublished: boolean;
@@ -21,7 +24,14 @@ export interface Interest<Subscriber> {
 
 export class Subscription<Subscriber> implements Interest<Subscriber> {
 	readonly subscriber: Subscriber;
+	/** As the client wrote it, and as it is known by. */
 	readonly filter: string;
+	/** The filter that topics have to match. */
+	readonly match: string;
+	readonly kind: FilterKind["kind"];
+	readonly shared: boolean;
+	/** By partition id: events before that offset are not for it. Only while its session catches up. */
+	since: Map<number, number> | undefined;
 	readonly qos: Qos;
 	readonly retainAsPublished: boolean;
 	readonly retainHandling: 0 | 1 | 2;
@@ -32,6 +42,10 @@ export class Subscription<Subscriber> implements Interest<Subscriber> {
 		subscriber: Subscriber,
 		options: {
 			filter: string;
+			/** What the filter is; absent: a plain one. */
+			kind?: FilterKind;
+			/** The subscriber is a group. */
+			shared?: boolean;
 			qos: Qos;
 			noLocal?: boolean;
 			retainAsPublished?: boolean;
@@ -41,6 +55,9 @@ export class Subscription<Subscriber> implements Interest<Subscriber> {
 	) {
 		this.subscriber = subscriber;
 		this.filter = options.filter;
+		this.match = options.kind?.match ?? options.filter;
+		this.kind = options.kind?.kind ?? "plain";
+		this.shared = options.shared ?? false;
 		this.qos = options.qos;
 		this.noLocal = options.noLocal ?? false;
 		this.retainAsPublished = options.retainAsPublished ?? false;
@@ -55,6 +72,7 @@ export class Subscription<Subscriber> implements Interest<Subscriber> {
 
 class OverlappingSubscriptions<Subscriber> implements Interest<Subscriber> {
 	readonly subscriber: Subscriber;
+	readonly shared = false;
 	readonly #parts: Subscription<Subscriber>[];
 	qos: Qos = 0;
 	retainAsPublished = false;
@@ -146,10 +164,10 @@ export class SubscriptionTrie<Subscriber> {
 		return this.#generation;
 	}
 
-	/** The filter is well formed, and its subscriber does not have it yet: `remove` the former one first. */
+	/** Its `match` is well formed, and its subscriber does not have it yet: `remove` the former one first. */
 	add(subscription: Subscription<Subscriber>): void {
 		let node = this.#root;
-		for (const level of subscription.filter.split("/")) node = node.childForAdding(level);
+		for (const level of subscription.match.split("/")) node = node.childForAdding(level);
 		if (node.subscriptions === undefined) node.subscriptions = [subscription];
 		else node.subscriptions.push(subscription);
 		this.#size++;
@@ -157,7 +175,7 @@ export class SubscriptionTrie<Subscriber> {
 	}
 
 	remove(subscription: Subscription<Subscriber>): boolean {
-		const levels = subscription.filter.split("/");
+		const levels = subscription.match.split("/");
 		const path = [this.#root];
 		for (const level of levels) {
 			const next = path.at(-1)!.child(level);
@@ -177,7 +195,7 @@ export class SubscriptionTrie<Subscriber> {
 		return true;
 	}
 
-	/** Who wants the events of a topic name: each subscriber once. The array is the trie's own. */
+	/** Who wants the events of a topic name: each subscriber once, groups first. The array is the trie's own. */
 	match(topic: string): readonly Interest<Subscriber>[] {
 		const cached = this.#cache.get(topic);
 		if (cached !== undefined) return cached;
@@ -227,6 +245,10 @@ function eachSubscriberOnce<Subscriber>(found: Subscription<Subscriber>[]): read
 		if (own === undefined) parts.set(subscription.subscriber, [subscription]);
 		else own.push(subscription);
 	}
-	if (parts.size === found.length) return found;
-	return [...parts.values()].map((own) => joined(own)!);
+	const interests = parts.size === found.length ? found : [...parts.values()].map((own) => joined(own)!);
+	return interests.some(({ shared }) => shared) ? interests.toSorted(groupsFirst) : interests;
+}
+
+function groupsFirst(a: Interest<unknown>, b: Interest<unknown>): number {
+	return Number(b.shared) - Number(a.shared);
 }

@@ -1,53 +1,81 @@
 /**
- * Wills whose Will Delay Interval runs (MQTT 5.0 section 3.1.3.2.2): published when it is over or the session ends, whichever
- * is first, and not at all when the client continues its session before. They are in memory: an orderly stop publishes them,
- * a crash loses them.
+ * Wills (MQTT 5.0 section 3.1.2.5): published when the connection ends without DISCONNECT, or, with a Will Delay Interval
+ * (3.1.3.2.2), when it is over or the session ends, whichever is first, and not at all when the client continues its
+ * session before. All of them are rows; those whose delay runs are in memory as well.
  */
+import type { Companion } from "./append-event.ts";
 import type { Will } from "./codec/packets.ts";
-import type { Session } from "./session.ts";
+import type { WillSender, WillStore } from "./will-store.ts";
+
+export type { WillSender } from "./will-store.ts";
 
 interface DelayedWill {
-	readonly session: Session;
+	readonly sender: WillSender;
 	readonly will: Will;
 	readonly dueTick: number;
 }
 
-/** What may wait together; beyond, the oldest are published early rather than lost. */
+export interface WillServices {
+	/** Adds the will's event to the commit being gathered, `also` with it. Throws what an append throws. */
+	publish(sender: WillSender, will: Will, also: Companion): void;
+	/** Runs what must not throw here; what it throws is reported. */
+	guarded(what: string, work: () => void): void;
+}
+
+/** What may wait in memory; beyond, the oldest are published early rather than lost. */
 const BYTES_MAX = 4 * 1024 * 1024;
 const OVERHEAD_BYTES = 256;
 
-export class DelayedWills {
+export class Wills {
 	/** By client id, oldest first. */
 	readonly #waiting = new Map<string, DelayedWill>();
-	readonly #publish: (session: Session, will: Will) => void;
+	readonly #store: WillStore;
+	readonly #services: WillServices;
 	#bytes = 0;
 
-	constructor(publish: (session: Session, will: Will) => void) {
-		this.#publish = publish;
+	constructor(store: WillStore, services: WillServices) {
+		this.#store = store;
+		this.#services = services;
 	}
 
-	/** The client went without DISCONNECT at `tick` (seconds); its session is what `session` says. */
-	left(session: Session, will: Will, tick: number): void {
+	/** After a start: clients that were connected then, or whose delay ran, have gone. */
+	start(): void {
+		for (const [sender, will] of [...this.#store.all()]) this.left(sender, will, 0);
+	}
+
+	/** A client connects with a will. Throws BrokerError where storage takes nothing. */
+	keep(sender: WillSender, will: Will): void {
+		this.#store.put(sender, will);
+	}
+
+	/** The will of a connected client is void. */
+	drop({ clientId }: WillSender): void {
+		this.#services.guarded("dropping a will", () => this.#store.delete(clientId));
+	}
+
+	/** The client went without DISCONNECT at `tick` (seconds); its session is what `sender` says. */
+	left(sender: WillSender, will: Will, tick: number): void {
 		// The session's end comes first where it expires earlier [MQTT-3.1.2-8].
-		const delay = Math.min(will.properties.willDelayInterval ?? 0, session.expirySeconds);
+		const delay = Math.min(will.properties.willDelayInterval ?? 0, sender.expirySeconds);
 		if (delay === 0) {
-			this.#publish(session, will);
+			this.#publish(sender, will);
 			return;
 		}
-		this.#take(session.clientId);
+		const { clientId } = sender;
+		this.#take(clientId);
 		// The tick under way does not count: never early, late by less than a second.
-		this.#waiting.set(session.clientId, { session, will, dueTick: tick + 1 + delay });
+		this.#waiting.set(clientId, { sender, will, dueTick: tick + 1 + delay });
 		this.#bytes += sizeOf(will);
-		for (const clientId of this.#waiting.keys()) {
+		for (const oldest of this.#waiting.keys()) {
 			if (this.#bytes <= BYTES_MAX) return;
-			this.#publishNow(clientId);
+			this.#publishNow(oldest);
 		}
 	}
 
 	/** The client is back: with its session, and the will is void [MQTT-3.1.3-9], or that session has ended and it is due. */
 	returned(clientId: string, continues: boolean): void {
-		if (continues) this.#take(clientId);
-		else this.#publishNow(clientId);
+		if (!continues) this.#publishNow(clientId);
+		else if (this.#take(clientId) !== undefined) this.#store.delete(clientId);
 	}
 
 	publishDue(tick: number): void {
@@ -64,7 +92,16 @@ export class DelayedWills {
 
 	#publishNow(clientId: string): void {
 		const waiting = this.#take(clientId);
-		if (waiting !== undefined) this.#publish(waiting.session, waiting.will);
+		if (waiting !== undefined) this.#publish(waiting.sender, waiting.will);
+	}
+
+	/** With its row gone in the same commit: once, also when the gateway is killed now. */
+	#publish(sender: WillSender, will: Will): void {
+		const { clientId } = sender;
+		this.#services.guarded("publishing a will", () => {
+			const bytes = clientId.length * 3 + OVERHEAD_BYTES;
+			this.#services.publish(sender, will, { bytes, work: () => this.#store.delete(clientId) });
+		});
 	}
 
 	#take(clientId: string): DelayedWill | undefined {

@@ -6,4 +6,14 @@ export const StateSpace = {
 	MQTT_RECEIVED: 2,
 	/** Native client id -> last sequence and results. */
 	NATIVE_PRODUCER: 3,
+	/** MQTT topic name -> its retained message. */
+	MQTT_RETAINED: 4,
+	/** What the MQTT door counts for all clients together. */
+	MQTT_DOOR: 5,
+	/** MQTT client id -> the will of its connection, as long as it may have to be published. */
+	MQTT_WILL: 6,
+	/** Shared subscriptions: where each group stands. */
+	MQTT_SHARE: 7,
+	/** Bridges to other MQTT brokers: where each stands. */
+	MQTT_BRIDGE: 8,
 } as const;

@@ -54,6 +54,8 @@ export interface StateChange {
 	readonly value: Uint8Array | undefined;
 }
 
+export type StateRow = [key: string, value: Uint8Array];
+
 export interface LossRow {
 	readonly timeMs: number;
 	readonly topic: string;
@@ -62,6 +64,9 @@ export interface LossRow {
 	readonly count: number;
 	readonly reason: string;
 }
+
+const PAGE = "SELECT key, value FROM state WHERE space = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?";
+const PAGE_TO_END = "SELECT key, value FROM state WHERE space = ? AND key >= ? ORDER BY key LIMIT ?";
 
 export class Catalog {
 	readonly #db: Database;
@@ -188,11 +193,32 @@ export class Catalog {
 		return (row as { value: Buffer } | undefined)?.value;
 	}
 
-	/** Rows whose key begins with `prefix`, in key order (by code point). */
-	scanState(space: number, prefix: string): { key: string; value: Uint8Array }[] {
-		return this.#prepare(
-			"SELECT key, value FROM state WHERE space = ? AND key >= ? AND key < ? || char(1114111) ORDER BY key",
-		).all(space, prefix, prefix) as { key: string; value: Buffer }[];
+	hasState(space: number, key: string): boolean {
+		return this.#prepare("SELECT 1 FROM state WHERE space = ? AND key = ?").get(space, key) !== undefined;
+	}
+
+	/**
+	 * Rows with keys from `from` on and before `to` (undefined: to the end), in key order (by code point): at most `limit`,
+	 * and none after the one whose value makes `bytesMax` full. `more`: there may be more behind them.
+	 */
+	pageState(
+		space: number,
+		from: string,
+		to: string | undefined,
+		limit: number,
+		bytesMax: number,
+	): { rows: StateRow[]; more: boolean } {
+		const found = this.#prepare(to === undefined ? PAGE_TO_END : PAGE)
+			.raw()
+			.iterate(...(to === undefined ? [space, from, limit] : [space, from, to, limit])) as Iterable<StateRow>;
+		const rows: StateRow[] = [];
+		let bytes = 0;
+		for (const row of found) {
+			rows.push(row);
+			bytes += row[1].length;
+			if (bytes >= bytesMax) return { rows, more: true };
+		}
+		return { rows, more: rows.length === limit };
 	}
 
 	/** Losses that are part of it go: a reader may have begun in its middle, and no record is lost twice. */

@@ -36,6 +36,11 @@ export async function start(options: ConfigOptions): Promise<void> {
 	};
 	process.on("SIGINT", onSignal);
 	process.on("SIGTERM", onSignal);
+	process.on("SIGHUP", (signal) => {
+		// A terminal that closes; else what log rotation and service managers send to make other daemons read files again.
+		if (process.stdin.isTTY === true) onSignal(signal);
+		else logger.info("SIGHUP: there is nothing to load again; the gateway goes on");
+	});
 
 	const gateway = await startGateway(config, { logger }).catch((error: unknown) => {
 		throw explainStart(error, config);

@@ -9,7 +9,7 @@ export interface Contradiction {
 	readonly right: string;
 }
 
-const LISTENERS = ["mqtt.listen", "native.listen"] as const satisfies readonly KeyName[];
+const LISTENERS = ["mqtt.listen", "native.listen", "http.listen"] as const satisfies readonly KeyName[];
 const ANY_HOST = ["0.0.0.0", "::"];
 /** An entry's header and its padding to a block of the journal, on both sides. */
 const JOURNAL_OVERHEAD_BYTES = 16_384;

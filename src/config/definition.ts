@@ -43,12 +43,19 @@ export interface RoutesDefinition {
 	readonly documentation: string;
 }
 
+export interface BridgesDefinition {
+	readonly kind: "bridges";
+	readonly fallback: readonly BridgeConfig[];
+	readonly documentation: string;
+}
+
 export type KeyDefinition =
 	| IntegerDefinition
 	| AddressDefinition
 	| TextDefinition
 	| ChoiceDefinition
-	| RoutesDefinition;
+	| RoutesDefinition
+	| BridgesDefinition;
 
 export interface Address {
 	/** A name or an IP address, IPv6 without brackets. */
@@ -61,11 +68,80 @@ export interface Address {
 export interface RouteConfig {
 	/** An MQTT topic filter in which a whole level may be `{name}`, which matches as `+` does. */
 	readonly filter: string;
-	readonly topic: string;
+	/** Absent only with durability memory. */
+	readonly topic?: string;
 	/** Template of the record's key; without one the key is null. */
 	readonly key?: string;
 	/** Templates of further record headers. */
 	readonly headers?: Readonly<Record<string, string>>;
+	/** The field of the payload that gives the record's timestamp, as {json.ts}. */
+	readonly timestamp?: string;
+	/** Template of the MQTT topic in place of the one published to. */
+	readonly rewrite?: string;
+	/** Higher ones are tried first; without one 0. */
+	readonly priority?: number;
+	/** The next route that matches applies as well. */
+	readonly continue?: boolean;
+	readonly qos0?: (typeof ROUTE_QOS0)[number];
+	readonly durability?: (typeof ROUTE_DURABILITIES)[number];
+}
+
+/** What a route does with events of QoS 0 while memory is short; the first is the default. */
+export const ROUTE_QOS0 = ["wait", "drop-under-pressure"] as const;
+/** Where a route's events are kept; the first is the default. */
+export const ROUTE_DURABILITIES = ["disk", "memory"] as const;
+
+/** A connection to another MQTT broker, with what passes over it. */
+export interface BridgeConfig {
+	/** Of this bridge alone. */
+	readonly name: string;
+	/** From `mqtt://` or, with `tls`, `mqtts://`. */
+	readonly address: Address;
+	/** `5` falls back to 3.1.1 where the other broker refuses it. */
+	readonly version: "5" | "3.1.1";
+	readonly clientId: string;
+	readonly username?: string;
+	readonly password?: string;
+	/** In place of `password`: its first line, read at every connection. */
+	readonly passwordFile?: string;
+	/** Absent: plain TCP. */
+	readonly tls?: BridgeTls;
+	readonly keepAliveSeconds: number;
+	/** Of MQTT 5: how long the other broker queues for us; 4294967295 for ever. */
+	readonly sessionExpirySeconds: number;
+	readonly qos: 0 | 1;
+	/** Events sent and not acknowledged, at most. */
+	readonly maxInflight: number;
+	readonly in: readonly BridgeInRule[];
+	readonly out: readonly BridgeOutRule[];
+}
+
+/** PEM files. */
+export interface BridgeTls {
+	/** Absent: the authorities that Node.js knows. */
+	readonly ca?: string;
+	readonly certificate?: string;
+	readonly key?: string;
+	/** The name in the other broker's certificate, where it is not the address. */
+	readonly serverName?: string;
+	readonly insecure: boolean;
+}
+
+/** The other broker's topics below `remotePrefix` that match `filter` are stored here below `localPrefix`. */
+export interface BridgeInRule {
+	readonly filter: string;
+	readonly remotePrefix: string;
+	readonly localPrefix: string;
+}
+
+/** Topics here below `localPrefix` that match `filter` are sent there below `remotePrefix`. */
+export interface BridgeOutRule {
+	readonly filter: string;
+	readonly localPrefix: string;
+	readonly remotePrefix: string;
+	readonly order: "oldest-first" | "newest-first";
+	/** Where a rule that is new begins. */
+	readonly from: "latest" | "earliest";
 }
 
 export type ValueOf<D> = D extends { kind: "integer" }
@@ -76,4 +152,6 @@ export type ValueOf<D> = D extends { kind: "integer" }
 			? C
 			: D extends { kind: "routes" }
 				? readonly RouteConfig[]
-				: string;
+				: D extends { kind: "bridges" }
+					? readonly BridgeConfig[]
+					: string;

@@ -1,7 +1,9 @@
 /**
  * JSON Schema (2020-12) of the configuration file, for editors: keys dotted or nested, at every depth.
  */
-import type { KeyDefinition } from "./definition.ts";
+
+import { BRIDGE_MEMBERS, IN_MEMBERS, type Members, OUT_MEMBERS } from "./bridges.ts";
+import { type KeyDefinition, ROUTE_DURABILITIES, ROUTE_QOS0 } from "./definition.ts";
 import { definitionOf, KEY_NAMES } from "./keys.ts";
 import { SIZE_UNITS, TIME_UNITS } from "./units.ts";
 import { formatAddress } from "./values.ts";
@@ -54,29 +56,98 @@ function keySchema(definition: KeyDefinition): Schema {
 			return { description, default: definition.fallback, enum: definition.choices };
 		case "routes":
 			return { description, default: definition.fallback, type: "array", items: ROUTE_SCHEMA };
+		case "bridges":
+			return { description, default: definition.fallback, type: "array", items: bridgeSchema() };
 	}
 }
 
 const ROUTE_SCHEMA: Schema = {
 	type: "object",
 	additionalProperties: false,
-	required: ["filter", "topic"],
+	required: ["filter"],
+	anyOf: [{ required: ["topic"] }, { required: ["durability"], properties: { durability: { const: "memory" } } }],
 	properties: {
 		filter: {
 			type: "string",
 			minLength: 1,
 			description: "An MQTT topic filter in which a whole level may be {name}, which matches as + does.",
 		},
-		topic: { type: "string", pattern: "^[A-Za-z0-9._-]{1,249}$", description: "The topic that gets the records." },
+		topic: {
+			type: "string",
+			pattern: "^[A-Za-z0-9._-]{1,249}$",
+			description: "The topic that gets the records; only a route with durability memory has none.",
+		},
 		key: {
 			type: "string",
 			minLength: 1,
-			description: "The record's key: {name} is a named level, {topic} the whole MQTT topic.",
+			description:
+				"The record's key: {name} is a named level, {topic} the whole MQTT topic, {#} what # takes, {json.FIELD} a field of the payload.",
 		},
 		headers: {
 			type: "object",
 			additionalProperties: { type: "string" },
 			description: "Further headers of the record: names with templates as in key.",
 		},
+		timestamp: {
+			type: "string",
+			pattern: "^\\{json\\.[^{}]+\\}$",
+			description:
+				"The record's timestamp from a field of the payload: seconds or milliseconds since 1970, or ISO 8601. Without it the arrival.",
+		},
+		rewrite: {
+			type: "string",
+			minLength: 1,
+			description:
+				"The MQTT topic that the event gets in place of its own: a template as key, without fields of the payload.",
+		},
+		priority: { type: "integer", default: 0, description: "Routes of a higher priority are tried first." },
+		continue: {
+			type: "boolean",
+			default: false,
+			description: "The next route that matches applies as well: it gets a copy, in the same commit.",
+		},
+		qos0: {
+			enum: ROUTE_QOS0,
+			default: ROUTE_QOS0[0],
+			description: "Whether events of QoS 0 are dropped while more than half of memory.budget.bytes is in use.",
+		},
+		durability: {
+			enum: ROUTE_DURABILITIES,
+			default: ROUTE_DURABILITIES[0],
+			description: "memory: events go to the subscribers connected now and are stored nowhere.",
+		},
 	},
 };
+
+function bridgeSchema(): Schema {
+	const schema = membersSchema(BRIDGE_MEMBERS, "");
+	const rules = (members: Members): Schema => ({ type: "array", items: membersSchema(members, "") });
+	schema.properties = { ...(schema.properties as Schema), in: rules(IN_MEMBERS), out: rules(OUT_MEMBERS) };
+	return schema;
+}
+
+/** Dotted or nested, as the keys themselves. */
+function membersSchema(members: Members, prefix: string): Schema {
+	const properties: Schema = {};
+	for (const [key, member] of Object.entries(members)) {
+		if (!key.startsWith(prefix)) continue;
+		const rest = key.slice(prefix.length);
+		const dot = rest.indexOf(".");
+		const first = rest.slice(0, dot);
+		// `password` is a value; a map of that name would be two things.
+		if (dot > 0 && !Object.hasOwn(members, prefix + first)) {
+			properties[first] ??= membersSchema(members, `${prefix}${first}.`);
+		}
+		const { documentation, choices, fallback, minimum, maximum, type } = member;
+		const described = { description: documentation, ...(fallback === undefined ? {} : { default: fallback }) };
+		if (type === "choice") properties[rest] = { ...described, enum: choices };
+		else if (type === "flag") properties[rest] = { ...described, type: "boolean" };
+		else if (type === "number") properties[rest] = { ...described, type: "integer", minimum, maximum };
+		else if (type === "seconds") {
+			const number = { type: "integer", minimum, maximum };
+			properties[rest] = { ...described, anyOf: [number, { type: "string", pattern: "^[0-9]+ ?(d|h|m|s|ms)?$" }] };
+		} else if (type === "text") properties[rest] = { ...described, type: "string" };
+	}
+	const required = Object.keys(members).filter((key) => members[key]!.required && prefix === "");
+	return { type: "object", additionalProperties: false, ...(required.length > 0 ? { required } : {}), properties };
+}

@@ -103,6 +103,65 @@ export const KEYS = {
 		fallback: 4_294_967_295,
 		documentation: "The longest that a session is kept after its connection ended. 4294967295: for ever.",
 	},
+	"mqtt.topic.alias.maximum": {
+		kind: "integer",
+		unit: "count",
+		minimum: 0,
+		maximum: 65_535,
+		fallback: 32,
+		documentation:
+			"Topic aliases that an MQTT 5 client may use towards the gateway (Topic Alias Maximum), and that the gateway uses at most towards a client. 0: none.",
+	},
+	"mqtt.max.retained.messages": {
+		kind: "integer",
+		unit: "count",
+		minimum: 0,
+		maximum: 1_000_000_000,
+		fallback: 5_000_000,
+		documentation:
+			"Retained messages kept at most; they are on the disk, not in memory. A further one is refused (MQTT 5: 0x97). 0: retained messages are not available.",
+	},
+	"mqtt.sys.interval.seconds": {
+		kind: "integer",
+		unit: "seconds",
+		minimum: 0,
+		maximum: 86_400,
+		fallback: 10,
+		documentation: "How often the topics below `$SYS` are published to their subscribers. 0: there are none.",
+	},
+	"mqtt.share.expiry.seconds": {
+		kind: "integer",
+		unit: "seconds",
+		minimum: 0,
+		maximum: 4_294_967_295,
+		fallback: 0,
+		documentation:
+			"How long a shared subscription keeps its place in the log when the last session that subscribes to it has ended. 0: not at all. 4294967295: for ever.",
+	},
+	"mqtt.redirect.to": {
+		kind: "text",
+		fallback: "",
+		documentation:
+			"Another broker, as `host:port` or several with a space between, that MQTT 5 clients are sent to (Server Reference). Empty: none.",
+	},
+	"mqtt.redirect.when": {
+		kind: "choice",
+		choices: ["full", "stopping", "always"],
+		fallback: "full",
+		documentation:
+			"When clients are sent to `mqtt.redirect.to`: `full`, when all of mqtt.max.connections are taken; `stopping`, then and when the gateway stops; `always`, every client, for good.",
+	},
+	"http.listen": {
+		kind: "address",
+		fallback: { host: "127.0.0.1", port: 9480 },
+		documentation: "Where the HTTP door listens: MQTT over WebSocket at `/mqtt`. Port 0 takes a free port.",
+	},
+	"http.allowed.origins": {
+		kind: "text",
+		fallback: "",
+		documentation:
+			"Web pages from elsewhere that may connect: origins as `https://panel.example.com`, with a space between; `*` for all. Pages that come from the same host and port, and programs that are no browsers, always may.",
+	},
 	"native.listen": {
 		kind: "address",
 		fallback: { host: "127.0.0.1", port: 9470 },
@@ -228,6 +287,12 @@ export const KEYS = {
 		],
 		documentation:
 			"Which MQTT topics become records of which topic, tried from the first to the last. A list of your own takes the place of the whole default list, its catch-all included.",
+	},
+	bridges: {
+		kind: "bridges",
+		fallback: [],
+		documentation:
+			"Connections to other MQTT brokers: what comes from them is stored here, and what is stored here is sent to them.",
 	},
 } as const satisfies Record<string, KeyDefinition>;
 

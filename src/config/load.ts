@@ -132,7 +132,8 @@ function fromArguments(list: readonly string[], problems: ConfigProblem[]): Sett
 	const settings: Setting[] = [];
 	for (const argument of list) {
 		const equals = argument.indexOf("=");
-		const source = `--set ${argument}`;
+		// A password may stand there, and sources are shown.
+		const source = argument.startsWith("bridges=") ? "--set bridges=..." : `--set ${argument}`;
 		if (equals <= 0) {
 			problems.push({ key: undefined, wrong: "is no key=value", source, right: "--set mqtt.listen=127.0.0.1:1883" });
 			continue;

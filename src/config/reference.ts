@@ -1,4 +1,5 @@
 /** The reference of every key as Markdown: docs/configuration.md is exactly this. */
+import { BRIDGE_MEMBERS, IN_MEMBERS, type Members, OUT_MEMBERS } from "./bridges.ts";
 import { definitionOf, environmentName, KEY_NAMES, type KeyName } from "./keys.ts";
 import { expected, formatDefault } from "./values.ts";
 
@@ -9,6 +10,7 @@ const SECTIONS: readonly (readonly [title: string, prefixes: readonly string[]])
 	["Topics: what holds where a topic has no setting of its own", ["num.", "log.", "message."]],
 	["Commits and the journal", ["commit.", "journal."]],
 	["Routes from MQTT to topics", ["routes"]],
+	["Bridges to other MQTT brokers", ["bridges"]],
 ];
 
 const HEAD = `# Configuration
@@ -61,12 +63,43 @@ routes:
     key: "{topic}"
 \`\`\`
 
-These two are the default. By \`--set\` and in the environment the list is JSON:
+These two are the default. A route can do more: take key, headers and timestamp from a JSON payload, rewrite the MQTT topic,
+copy to several topics, have a priority, drop QoS 0 under pressure, or store nothing. [Routes](routes.md) says how.
+
+By \`--set\` and in the environment the list is JSON:
 
 \`\`\`sh
 headwater start --set 'routes=[{"filter":"#","topic":"all","key":"{topic}"}]'
 \`\`\`
 `;
+
+const BRIDGES = `
+A bridge is a map; names may be dotted or nested. [The bridge](mqtt-bridge.md) says how it works.
+
+\`\`\`yaml
+bridges:
+  - name: site
+    address: mqtt://192.168.1.10:1883
+    in:
+      - { filter: "sensors/#", local.prefix: "site1/" }
+    out:
+      - { filter: "commands/#", remote.prefix: "gw7/" }
+\`\`\`
+
+${membersTable("bridge", BRIDGE_MEMBERS)}
+
+${membersTable("rule in `in`", IN_MEMBERS)}
+
+${membersTable("rule in `out`", OUT_MEMBERS)}
+`;
+
+function membersTable(what: string, members: Members): string {
+	const rows = Object.entries(members).map(([name, { required, fallback, documentation }]) => {
+		const standard = required ? "needed" : fallback === undefined ? "" : `\`${JSON.stringify(fallback)}\``;
+		return `| \`${name}\` | ${standard} | ${documentation} |`;
+	});
+	return [`| of a ${what} | default | |`, "|---|---|---|", ...rows].join("\n");
+}
 
 export function configReference(): string {
 	const left = new Set<KeyName>(KEY_NAMES);
@@ -84,6 +117,7 @@ export function configReference(): string {
 
 function keyReference(key: KeyName): string {
 	const definition = definitionOf(key);
+	if (definition.kind === "bridges") return `\n### \`${key}\`\n\n${definition.documentation}\n${BRIDGES}`;
 	if (definition.kind === "routes") return `\n### \`${key}\`\n\n${definition.documentation}\n${ROUTES}`;
 	return (
 		`\n### \`${key}\`\n\n${definition.documentation}\n\n` +

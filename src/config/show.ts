@@ -1,5 +1,6 @@
 /** The configuration in force, as a YAML file that gives exactly it, each key with where its value came from. */
-import type { RouteConfig } from "./definition.ts";
+import { showBridge } from "./bridges.ts";
+import type { BridgeConfig, RouteConfig } from "./definition.ts";
 import { definitionOf, KEY_NAMES } from "./keys.ts";
 import type { LoadedConfig } from "./load.ts";
 import { formatAddress, formatValue } from "./values.ts";
@@ -14,6 +15,10 @@ export function showConfig(loaded: LoadedConfig): string {
 			const routes = value as readonly RouteConfig[];
 			lines.push(`${key}:${routes.length === 0 ? " []" : ""}  ${comment}`);
 			for (const route of routes) lines.push(`  - ${JSON.stringify(route)}`);
+		} else if (definition.kind === "bridges") {
+			const bridges = value as readonly BridgeConfig[];
+			lines.push(`${key}:${bridges.length === 0 ? " []" : ""}  ${comment}`);
+			for (const bridge of bridges) lines.push(`  - ${JSON.stringify(showBridge(bridge))}`);
 		} else if (definition.kind === "integer") lines.push(`${key}: ${value}  ${comment}`);
 		else lines.push(`${key}: ${yamlText(formatValue(definition, value))}  ${comment}`);
 	}
@@ -30,11 +35,16 @@ export function showConfigObjects(
 		const source = loaded.sources[key];
 		return {
 			key,
-			value: definition.kind === "address" ? formatAddress(value as Parameters<typeof formatAddress>[0]) : value,
+			value: shown(definition.kind, value),
 			isDefault: source === "default",
 			source,
 		};
 	});
+}
+
+function shown(kind: string, value: unknown): unknown {
+	if (kind === "address") return formatAddress(value as Parameters<typeof formatAddress>[0]);
+	return kind === "bridges" ? (value as readonly BridgeConfig[]).map(showBridge) : value;
 }
 
 /** Plain where no YAML reader can take it for something else, else quoted: every JSON string is YAML. */

@@ -2,7 +2,16 @@
  * One raw value (text from --set or the environment, a scalar or list from YAML) to the value that
  * its key wants, or what is wrong with it and what would be right.
  */
-import type { Address, IntegerDefinition, KeyDefinition, RouteConfig } from "./definition.ts";
+import { BRIDGES_EXAMPLE, parseBridges, showBridge } from "./bridges.ts";
+import {
+	type Address,
+	type BridgeConfig,
+	type IntegerDefinition,
+	type KeyDefinition,
+	ROUTE_DURABILITIES,
+	ROUTE_QOS0,
+	type RouteConfig,
+} from "./definition.ts";
 import { nearest } from "./nearest.ts";
 import { formatQuantity, parseQuantity, SIZE_UNITS, TIME_UNITS } from "./units.ts";
 
@@ -10,7 +19,9 @@ export type Parsed<T = unknown> = { readonly value: T } | { readonly wrong: stri
 
 /** `text`: `raw` is text that only looks like what it is (--set, environment), so lists are JSON in it. */
 export function parseValue(definition: KeyDefinition, raw: unknown, text: boolean): Parsed {
-	if (raw === null || raw === undefined || raw === "") return { wrong: "has no value", right: expected(definition) };
+	const none = raw === "" && definition.kind === "text" && definition.fallback === ""; // the key says what that means
+	if (!none && (raw === null || raw === undefined || raw === ""))
+		return { wrong: "has no value", right: expected(definition) };
 	switch (definition.kind) {
 		case "integer":
 			return parseInteger(definition, raw);
@@ -23,6 +34,8 @@ export function parseValue(definition: KeyDefinition, raw: unknown, text: boolea
 			return parseChoice(definition.choices, raw);
 		case "routes":
 			return parseRoutes(raw, text);
+		case "bridges":
+			return parseBridges(raw, text);
 	}
 }
 
@@ -39,6 +52,8 @@ export function expected(definition: KeyDefinition): string {
 			return `one of ${definition.choices.join(", ")}`;
 		case "routes":
 			return 'a list, as [{"filter": "sensors/{device}/#", "topic": "telemetry", "key": "{device}"}]';
+		case "bridges":
+			return BRIDGES_EXAMPLE;
 	}
 }
 
@@ -139,7 +154,20 @@ function parseChoice(choices: readonly string[], raw: unknown): Parsed<string> {
 	return { wrong: `${quote(raw)} is no choice here`, right: `${hint}one of ${choices.join(", ")}` };
 }
 
-const ROUTE_MEMBERS = ["filter", "topic", "key", "headers"];
+const ROUTE_TEXTS = ["filter", "topic", "key", "timestamp", "rewrite"] as const;
+const ROUTE_CHOICES = { qos0: ROUTE_QOS0, durability: ROUTE_DURABILITIES } as const;
+const ROUTE_MEMBERS = [
+	"filter",
+	"topic",
+	"key",
+	"headers",
+	"timestamp",
+	"rewrite",
+	"priority",
+	"continue",
+	"qos0",
+	"durability",
+];
 
 function parseRoutes(raw: unknown, text: boolean): Parsed<readonly RouteConfig[]> {
 	const right = 'a list, as [{"filter": "sensors/{device}/#", "topic": "telemetry", "key": "{device}"}]';
@@ -174,10 +202,13 @@ function parseRoute(raw: unknown): Parsed<RouteConfig> {
 		};
 	}
 	for (const name of ["filter", "topic"]) {
-		if (raw[name] === undefined)
-			return { wrong: `"${name}" is missing`, right: "a route has at least filter and topic" };
+		if (raw[name] !== undefined || (name === "topic" && raw.durability === "memory")) continue;
+		return {
+			wrong: `"${name}" is missing`,
+			right: "a route has at least filter and topic; only with durability memory it has no topic",
+		};
 	}
-	for (const name of ["filter", "topic", "key"]) {
+	for (const name of ROUTE_TEXTS) {
 		const value = raw[name];
 		if (value === undefined || (typeof value === "string" && value !== "")) continue;
 		// YAML reads {device} as a map of its own.
@@ -193,14 +224,20 @@ function parseRoute(raw: unknown): Parsed<RouteConfig> {
 				return { wrong: `header "${name}" is ${kindOf(value)}`, right: 'a template in quotes, as "{site}"' };
 		}
 	}
-	return {
-		value: {
-			filter: raw.filter as string,
-			topic: raw.topic as string,
-			...(raw.key === undefined ? {} : { key: raw.key as string }),
-			...(headers === undefined ? {} : { headers: headers as Record<string, string> }),
-		},
-	};
+	for (const [name, choices] of Object.entries(ROUTE_CHOICES)) {
+		const parsed = raw[name] === undefined ? undefined : parseChoice(choices, raw[name]);
+		if (parsed !== undefined && "wrong" in parsed) return { wrong: `"${name}": ${parsed.wrong}`, right: parsed.right };
+	}
+	if (raw.priority !== undefined && !Number.isSafeInteger(raw.priority))
+		return {
+			wrong: `"priority" is ${quote(raw.priority)}`,
+			right: "a whole number, without quotes; higher ones are tried first",
+		};
+	if (raw.continue !== undefined && typeof raw.continue !== "boolean")
+		return { wrong: `"continue" is ${quote(raw.continue)}`, right: "true or false, without quotes" };
+	// Every member was looked at, so this is a route; in the order in which they are shown.
+	const given = ROUTE_MEMBERS.filter((name) => raw[name] !== undefined).map((name) => [name, raw[name]] as const);
+	return { value: Object.fromEntries(given) as unknown as RouteConfig };
 }
 
 export function isPlainObject(value: unknown): value is Record<string, unknown> {
@@ -224,6 +261,7 @@ function quote(value: unknown): string {
 export function formatValue(definition: KeyDefinition, value: unknown): string {
 	if (definition.kind === "integer") return String(value);
 	if (definition.kind === "address") return formatAddress(value as Address);
+	if (definition.kind === "bridges") return JSON.stringify((value as readonly BridgeConfig[]).map(showBridge));
 	return definition.kind === "routes" ? JSON.stringify(value) : String(value);
 }
 

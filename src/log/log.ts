@@ -15,7 +15,7 @@ import type { Disk } from "../base/disk.ts";
 import { BrokerError, type DamageError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Pressure } from "../base/pressure.ts";
-import type { Catalog } from "../catalog/catalog.ts";
+import type { Catalog, StateRow } from "../catalog/catalog.ts";
 import { BatchBuilder } from "../record/builder.ts";
 import type { AppendOperation, StateOperation } from "./entry.ts";
 import type { Gatherer } from "./gatherer.ts";
@@ -157,15 +157,21 @@ export class Log implements Gatherer {
 		return this.#state.get(space, key);
 	}
 
-	scanState(space: number, keyPrefix: string): Iterable<[key: string, value: Uint8Array]> {
+	scanState(space: number, keyPrefix: string): Iterable<StateRow> {
 		return this.#state.scan(space, keyPrefix);
+	}
+
+	/** As `StateTable.page`. */
+	pageState(space: number, from: string, to: string | undefined, limit: number, bytesMax?: number): StateRow[] {
+		return this.#state.page(space, from, to, limit, bytesMax);
 	}
 
 	/**
 	 * Runs `work`, whose appends and state changes take at most about `bytes`, such that all of them
-	 * are in one commit, whatever their size. Throws RECORD_LIST_TOO_LARGE.
+	 * are in one commit, whatever their size; within another group, in that one's. Throws RECORD_LIST_TOO_LARGE.
 	 */
 	group<T>(bytes: number, work: () => T): T {
+		if (this.#grouping) return work();
 		this.#checkFits(bytes);
 		if (this.#bytes > 0 && this.#bytes + bytes > this.#commitBytes) this.#close();
 		this.#grouping = true;
@@ -347,7 +353,7 @@ export class Log implements Gatherer {
 			this.#storageError(error as Error);
 		}
 		this.services.pressure.subtract(commit.bytes);
-		if (this.services.journal.usedFiles > 1) this.#checkpointSoon();
+		if (this.services.journal.usedFiles > 1 || this.#state.checkpointDue) this.#checkpointSoon();
 		if (this.#queue.length > 0 || this.#hasGathered()) this.#schedule();
 	}
 

@@ -475,6 +475,8 @@ function soundBytes(bytes: Buffer, offset: number, maxBytes: number): number {
 	let at = 0;
 	let next = 0;
 	while (at + BATCH_HEADER_BYTES <= bytes.length) {
+		// The last one of a read is cut off more often than not.
+		if (at + firstBatchBytes(bytes.subarray(at)) > bytes.length) break;
 		try {
 			const header = readBatchHeader(bytes, at);
 			const end = at + header.sizeBytes;

@@ -3,11 +3,13 @@
  * seconds that counted. Rounds are interleaved (A B A B), so that what changes on the machine meanwhile meets all of them.
  */
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import path from "node:path";
 import { connect } from "../../src/native/client/client.ts";
 import type { LoadMessage, LoadResult, LoadSpec } from "./load.ts";
 import { cpuSeconds } from "./process-figures.ts";
 import type { Target } from "./targets.ts";
+import type { WorkerMark, WorkerMessage, WorkerResults, WorkerSpec } from "./worker.ts";
 import type { Workplace } from "./workplace.ts";
 
 /** What the goals call full load. */
@@ -21,6 +23,8 @@ export interface BenchOptions {
 	readonly rounds: number | undefined;
 	/** Stored bytes of the large case. */
 	readonly storedBytes: number;
+	/** A tenth or less of whatever is not seconds, rounds or stored bytes. */
+	readonly quick: boolean;
 	progress(text: string): void;
 }
 
@@ -33,29 +37,98 @@ export interface RunningLoad {
 }
 
 const LOAD = path.join(import.meta.dirname, "load.ts");
+const WORKER = path.join(import.meta.dirname, "worker.ts");
 
 export function startLoad(workplace: Workplace, spec: LoadSpec, onMark?: (name: "begin" | "end") => void): RunningLoad {
-	const child = workplace.adopt(
-		spawn(process.execPath, [LOAD, JSON.stringify(spec)], { stdio: ["ignore", "inherit", "inherit", "ipc"] }),
+	const { reached, result, kill } = startGenerator<LoadMessage, LoadResult>(workplace, LOAD, spec, (name) =>
+		onMark?.(name as "begin" | "end"),
 	);
-	const begun = Promise.withResolvers<void>();
-	const finished = Promise.withResolvers<LoadResult>();
-	child.on("message", (message: LoadMessage) => {
-		if ("result" in message) finished.resolve(message.result);
+	return { begun: reached("begin"), result, kill };
+}
+
+export interface RunningWorker<Result> {
+	/** Resolves at that mark; rejects when the generator fails before. */
+	reached(mark: WorkerMark): Promise<void>;
+	readonly result: Promise<Result>;
+	/** To go on from where it waits. */
+	tell(): void;
+	kill(): void;
+	/** Ends it; resolves when it is gone. */
+	end(): Promise<void>;
+}
+
+/** A generator of worker.ts. */
+export function startWorker<Spec extends WorkerSpec>(
+	workplace: Workplace,
+	spec: Spec,
+	onMark?: (name: WorkerMark) => void,
+): RunningWorker<WorkerResults[Spec["kind"]]> {
+	return startGenerator<WorkerMessage, WorkerResults[Spec["kind"]]>(workplace, WORKER, spec, onMark);
+}
+
+/** One run of a worker, and the target's processor time between its marks `begin` and `end`, seconds. */
+export async function runWorker<Spec extends WorkerSpec>(
+	workplace: Workplace,
+	target: Target,
+	spec: Spec,
+): Promise<{ readonly result: WorkerResults[Spec["kind"]]; readonly cpuSeconds: number }> {
+	const cpu: Partial<Record<WorkerMark, number>> = {};
+	const worker = startWorker(workplace, spec, (name) => {
+		cpu[name] = cpuSeconds(target.pid);
+	});
+	const result = await worker.result;
+	return { result, cpuSeconds: (cpu.end ?? Number.NaN) - (cpu.begin ?? Number.NaN) };
+}
+
+function startGenerator<Message extends { mark: WorkerMark } | { result: unknown }, Result>(
+	workplace: Workplace,
+	file: string,
+	spec: unknown,
+	onMark?: (name: WorkerMark) => void,
+): RunningWorker<Result> {
+	const child = workplace.adopt(
+		spawn(process.execPath, [file, JSON.stringify(spec)], { stdio: ["ignore", "inherit", "inherit", "ipc"] }),
+	);
+	const marks = new Map<WorkerMark, PromiseWithResolvers<void>>();
+	const markOf = (name: WorkerMark): PromiseWithResolvers<void> => {
+		let mark = marks.get(name);
+		if (mark === undefined) {
+			mark = Promise.withResolvers<void>();
+			// Whoever does not wait for it has killed the generator.
+			mark.promise.catch(() => undefined);
+			marks.set(name, mark);
+			if (failure !== undefined) mark.reject(failure);
+		}
+		return mark;
+	};
+	const finished = Promise.withResolvers<Result>();
+	finished.promise.catch(() => undefined);
+	let failure: Error | undefined;
+	child.on("message", (message: Message) => {
+		if ("result" in message) finished.resolve(message.result as Result);
 		else {
-			if (message.mark === "begin") begun.resolve();
 			onMark?.(message.mark);
+			markOf(message.mark).resolve();
 		}
 	});
 	child.once("exit", (code, signal) => {
-		const error = new Error(`the load generator ended (${code ?? signal}) before it had a result`);
-		begun.reject(error);
-		finished.reject(error);
+		failure = new Error(`the load generator ended (${code ?? signal}) before it had a result`);
+		for (const mark of marks.values()) mark.reject(failure);
+		finished.reject(failure);
 	});
-	// Whoever waits for neither has killed it.
-	begun.promise.catch(() => undefined);
-	finished.promise.catch(() => undefined);
-	return { begun: begun.promise, result: finished.promise, kill: () => void child.kill("SIGKILL") };
+	const kill = (): void => void child.kill("SIGKILL");
+	return {
+		reached: (name) => markOf(name).promise,
+		result: finished.promise,
+		tell: () => void child.send("go"),
+		kill,
+		async end() {
+			if (child.exitCode !== null || child.signalCode !== null) return;
+			const gone = once(child, "exit");
+			kill();
+			await gone;
+		},
+	};
 }
 
 export interface Measured extends LoadResult {

@@ -5,6 +5,7 @@
  *
  *   node test/bench/load.ts '{"port":1883,"connections":10,"window":100,"bytes":100,"qos":1,"seconds":5}'
  */
+import { openMany } from "./client-socket.ts";
 import { Histogram } from "./histogram.ts";
 import { Publisher } from "./publisher.ts";
 
@@ -16,6 +17,8 @@ export interface LoadSpec {
 	/** Of payload. */
 	readonly bytes: number;
 	readonly qos: 0 | 1 | 2;
+	/** Topics that each connection publishes to in turn, at most its window; default 1. */
+	readonly topics?: number;
 	/** That count. Infinity is written as 0: until the process is killed. */
 	readonly seconds: number;
 	/** Not counted, first. Default 1. */
@@ -40,29 +43,9 @@ export interface LoadResult {
 
 export type LoadMessage = { readonly mark: "begin" | "end" } | { readonly result: LoadResult };
 
-/** One address of the loopback network has some 28,000 ports. */
-const CONNECTIONS_PER_ADDRESS = 4000;
-const CONNECTING_AT_ONCE = 100;
-
 function fail(error: Error): never {
 	process.stderr.write(`load: ${error.message}\n`);
 	process.exit(2);
-}
-
-async function openAll(spec: LoadSpec, latencies: Histogram, failed: (error: Error) => void): Promise<Publisher[]> {
-	const publishers: Publisher[] = [];
-	while (publishers.length < spec.connections) {
-		const first = publishers.length;
-		const count = Math.min(CONNECTING_AT_ONCE, spec.connections - first);
-		const opening = Array.from({ length: count }, (_, i) => {
-			const number = first + i;
-			const address = Math.floor(number / CONNECTIONS_PER_ADDRESS);
-			const from = address === 0 ? {} : { localAddress: `127.0.0.${1 + address}` };
-			return Publisher.open(number, { ...spec, ...from, paced: spec.pace !== undefined, latencies, failed });
-		});
-		publishers.push(...(await Promise.all(opening)));
-	}
-	return publishers;
 }
 
 const sum = (publishers: readonly Publisher[], what: "sent" | "acknowledged"): number =>
@@ -70,7 +53,9 @@ const sum = (publishers: readonly Publisher[], what: "sent" | "acknowledged"): n
 
 export async function runLoad(spec: LoadSpec, mark: (name: "begin" | "end") => void): Promise<LoadResult> {
 	const latencies = new Histogram();
-	const publishers = await openAll(spec, latencies, fail);
+	const publishers = await openMany(spec.connections, (number) =>
+		Publisher.open(number, { ...spec, paced: spec.pace !== undefined, latencies, failed: fail }),
+	);
 	const counted = spec.qos === 0 ? "sent" : "acknowledged";
 	const reached = async (): Promise<void> => {
 		if (spec.qos === 0 && !spec.idle) await Promise.all(publishers.map((publisher) => publisher.barrier()));

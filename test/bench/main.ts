@@ -1,15 +1,20 @@
 /**
- * `npm run bench -- ingest|memory|start|flash|all [...]`: measures the built gateway beside the peers found on the machine.
+ * `npm run bench -- NAME|all [...]`: measures the built gateway beside the peers found on the machine.
  * docs/benchmarks.md says what each measures and under which assumptions.
  */
 import { parseArgs } from "node:util";
 import type { BenchOptions } from "./driver.ts";
+import { fanOut } from "./fan-out.ts";
 import { flash } from "./flash.ts";
+import { idle } from "./idle.ts";
 import { ingest } from "./ingest.ts";
 import { describeMachine, machineLines } from "./machine.ts";
 import { memory } from "./memory.ts";
 import { type Table, tableMarkdown, tableText } from "./report.ts";
+import { retained } from "./retained.ts";
+import { sessions } from "./sessions.ts";
 import { start } from "./start.ts";
+import { subscriptions } from "./subscriptions.ts";
 import { Workplace } from "./workplace.ts";
 
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<{ tables: Table[]; raw: unknown }>>> = {
@@ -17,14 +22,22 @@ const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<{ tabl
 	memory,
 	start,
 	flash,
+	"fan-out": fanOut,
+	subscriptions,
+	idle,
+	sessions,
+	retained,
 };
 
-const HELP = `Usage: npm run bench -- ingest|memory|start|flash|all [options]
+const HELP = `Usage: npm run bench -- NAME...|all [options]
+
+  ingest, memory, start, flash                         the gateway as a whole
+  fan-out, subscriptions, idle, sessions, retained     its MQTT door
 
   --seconds N   that count of each run (default 5)
-  --rounds N    interleaved rounds (default: ingest 3, start 5, others 1)
+  --rounds N    interleaved rounds (default: ingest, fan-out, subscriptions, retained 3; start 5; others 1)
   --stored GB   stored in the large cases of memory and start (default 10)
-  --quick       --seconds 2 --rounds 1 --stored 0.2
+  --quick       --seconds 2 --rounds 1 --stored 0.2, and a tenth of events, subscriptions, connections
   --json        raw results, to stdout
   --markdown    tables in Markdown, to stdout
 `;
@@ -39,6 +52,7 @@ function readArguments(): {
 	seconds: number;
 	rounds: number | undefined;
 	storedBytes: number;
+	quick: boolean;
 	output: "text" | "json" | "markdown";
 } {
 	const options = {
@@ -79,6 +93,7 @@ function readArguments(): {
 		seconds: number("seconds", values.seconds, 0.5) ?? (values.quick ? 2 : 5),
 		rounds: number("rounds", values.rounds, 1) ?? (values.quick ? 1 : undefined),
 		storedBytes: (number("stored", values.stored, 0.01) ?? (values.quick ? 0.2 : 10)) * 1e9,
+		quick: values.quick ?? false,
 		output: values.json ? "json" : values.markdown ? "markdown" : "text",
 	};
 }

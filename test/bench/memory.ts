@@ -1,7 +1,6 @@
 /** `memory`: resident bytes idle, with connections, under the full ingest load, and the same with little and much stored. */
-import fs from "node:fs";
 import { type BenchOptions, FULL_LOAD, fill, interleaved, startLoad } from "./driver.ts";
-import { type MemoryFigures, memoryFigures } from "./process-figures.ts";
+import { type MemoryFigures, memoryFigures, requireOpenFiles } from "./process-figures.ts";
 import { fixed, median, megabytes, type Table } from "./report.ts";
 import { startHeadwater, type Target, targetsFound } from "./targets.ts";
 
@@ -70,19 +69,8 @@ async function underLoad(
 	add(state, { ...most, peakBytes: memoryFigures(target.pid).peakBytes });
 }
 
-/** What can be held open besides a few files: Node has raised the soft limit to the hard one already. */
-function checkOpenFiles(): void {
-	const limit = Number(
-		/^Max open files\s+\S+\s+(\d+)/m.exec(fs.readFileSync("/proc/self/limits", "utf8"))?.[1] ??
-			Number.POSITIVE_INFINITY,
-	);
-	const needed = Math.max(...CONNECTIONS) + 200;
-	if (limit < needed)
-		throw new Error(`${needed} open files are needed and ${limit} allowed: raise the limit (ulimit -Hn)`);
-}
-
 export async function memory(options: BenchOptions): Promise<{ tables: Table[]; raw: unknown }> {
-	checkOpenFiles();
+	requireOpenFiles(Math.max(...CONNECTIONS) + 200);
 	const { workplace } = options;
 	workplace.require(options.storedBytes * 2 + 4e9);
 	const rounds = options.rounds ?? 1;

@@ -28,6 +28,47 @@ export function memoryFigures(pid: number): MemoryFigures {
 	return { residentBytes: field("VmRSS"), peakBytes: field("VmHWM"), anonymousBytes: field("RssAnon") };
 }
 
+/** A step above this, of what is resident, is a change. */
+const STEP_BYTES = 256 * 1024;
+
+/**
+ * What stays resident at rest: waits until nothing above 256 KiB has changed for `quietMs`, in which V8 also gives back what a
+ * load left behind; a minute at most.
+ */
+export async function settledMemory(pid: number, quietMs = 8000): Promise<MemoryFigures> {
+	let before = memoryFigures(pid);
+	let since = performance.now();
+	const deadline = since + 60_000;
+	for (;;) {
+		await new Promise((resolve) => setTimeout(resolve, 250));
+		const figures = memoryFigures(pid);
+		const now = performance.now();
+		if (Math.abs(figures.residentBytes - before.residentBytes) > STEP_BYTES) {
+			before = figures;
+			since = now;
+		} else if (now - since >= quietMs || now > deadline) {
+			return figures;
+		}
+	}
+}
+
+/** Throws when fewer files may be open: Node has raised the soft limit to the hard one already. */
+export function requireOpenFiles(needed: number): void {
+	const limits = fs.readFileSync("/proc/self/limits", "utf8");
+	const limit = Number(/^Max open files\s+\S+\s+(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
+	if (limit >= needed) return;
+	throw new Error(`${needed} open files are needed and ${limit} allowed: raise the limit (ulimit -Hn)`);
+}
+
+/** Bytes that the files below a folder take on the disk. */
+export function diskBytes(folder: string): number {
+	const names = fs.readdirSync(folder, { recursive: true, encoding: "utf8" });
+	return names.reduce((sum, name) => {
+		const stat = fs.lstatSync(`${folder}/${name}`);
+		return sum + (stat.isFile() ? stat.blocks * 512 : 0);
+	}, 0);
+}
+
 export interface WrittenFigures {
 	/** Handed to write calls, sockets included [proc_pid_io(5): wchar]. */
 	readonly handedBytes: number;

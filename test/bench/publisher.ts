@@ -3,9 +3,10 @@
  * pace, or only stays connected. Reads go into one buffer that all connections share, and packets are slices of one buffer made
  * before: the generator has to be lighter than any broker.
  */
-import net from "node:net";
+import type net from "node:net";
+import { openClient } from "./client-socket.ts";
 import type { Histogram } from "./histogram.ts";
-import { ACK_BYTES, connectPacket, PINGREQ, publishPackets } from "./packets.ts";
+import { ACK_BYTES, PINGREQ, publishPackets } from "./packets.ts";
 
 export interface PublisherOptions {
 	readonly port: number;
@@ -14,8 +15,8 @@ export interface PublisherOptions {
 	readonly qos: 0 | 1 | 2;
 	/** Publishes are sent by `one()` only: an acknowledgement does not send the next. */
 	readonly paced?: boolean;
-	/** The address to connect from: one has some 28,000 ports. */
-	readonly localAddress?: string;
+	/** The packets of a window go to that many topics in turn. */
+	readonly topics?: number;
 	readonly latencies: Histogram;
 	/** The broker closed the connection, or sent what it must not. */
 	failed(error: Error): void;
@@ -30,8 +31,6 @@ const PINGRESP = 0xd0;
  * answered with single publishes, and the generator, not the broker, be the limit.
  */
 const REFILL = 0.25;
-/** Socket chunks are consumed before the next one is read. */
-const shared = Buffer.allocUnsafe(65_536);
 
 export class Publisher {
 	readonly #options: PublisherOptions;
@@ -52,40 +51,26 @@ export class Publisher {
 	acknowledged = 0;
 
 	/** Resolves when the broker has taken the connection. */
-	static open(number: number, options: PublisherOptions): Promise<Publisher> {
-		return new Promise((resolve, reject) => {
-			const publisher = new Publisher(number, options, () => resolve(publisher), reject);
+	static async open(number: number, options: PublisherOptions): Promise<Publisher> {
+		let publisher: Publisher | undefined;
+		const socket = await openClient({
+			port: options.port,
+			number,
+			clientId: `load-${process.pid}-${number}`,
+			received: (bytes, length) => publisher?.received(bytes, length),
+			failed: options.failed,
 		});
+		publisher = new Publisher(number, options, socket);
+		return publisher;
 	}
 
-	private constructor(number: number, options: PublisherOptions, opened: () => void, refused: (error: Error) => void) {
+	private constructor(number: number, options: PublisherOptions, socket: net.Socket) {
 		this.#options = options;
 		this.#window = options.window;
-		this.#packets = publishPackets(number, options.qos, options.window, options.bytes);
+		this.#packets = publishPackets(number, options.qos, options.window, options.bytes, options.topics);
 		this.#packetBytes = this.#packets.length / options.window;
 		this.#refill = Math.max(1, Math.floor(options.window * REFILL));
-		let connected = false;
-		this.#socket = net.connect({
-			port: options.port,
-			host: "127.0.0.1",
-			...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
-			noDelay: true,
-			onread: {
-				buffer: shared,
-				callback: (bytes) => {
-					if (connected) this.#received(bytes);
-					else {
-						connected = bytes === ACK_BYTES && shared[0] === 0x20 && shared[3] === 0;
-						if (connected) opened();
-						else refused(new Error(`connection ${number}: CONNACK expected: ${shared.toString("hex", 0, bytes)}`));
-					}
-					return true;
-				},
-			},
-		});
-		this.#socket.on("error", (error) => (connected ? options.failed(error) : refused(error)));
-		this.#socket.on("close", () => options.failed(new Error(`connection ${number}: closed by the broker`)));
-		this.#socket.write(connectPacket(`load-${process.pid}-${number}`));
+		this.#socket = socket;
 	}
 
 	/** Fills the window and keeps it at least three quarters full; QoS 0: writes as much as the socket takes. */
@@ -146,11 +131,11 @@ export class Publisher {
 		this.#unanswered += count;
 	}
 
-	#received(bytes: number): void {
-		let chunk = shared;
-		let length = bytes;
+	received(bytes: Buffer, byteCount: number): void {
+		let chunk = bytes;
+		let length = byteCount;
 		if (this.#restBytes > 0) {
-			chunk = Buffer.concat([this.#rest.subarray(0, this.#restBytes), shared.subarray(0, bytes)]);
+			chunk = Buffer.concat([this.#rest.subarray(0, this.#restBytes), bytes.subarray(0, byteCount)]);
 			length = chunk.length;
 		}
 		let at = 0;

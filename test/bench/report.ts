@@ -61,3 +61,7 @@ export const megabytes = (bytes: number | undefined, digits = 1): string =>
 	fixed(bytes === undefined ? undefined : bytes / 1e6, digits);
 /** Three digits that count. */
 export const thousands = (value: number): string => fixed(value / 1000, value < 10_000 ? 2 : value < 100_000 ? 1 : 0);
+
+/** How many times the median of `baseline`; `-` without one. */
+export const ratio = (values: readonly number[], baseline: readonly number[] | undefined): string =>
+	baseline === undefined || baseline.length === 0 ? "-" : fixed(median(values) / median(baseline), 2);

@@ -121,6 +121,17 @@ function aedes(module: string): TargetKind {
 	};
 }
 
+/** A server that only takes connections, of the same Node: what of a connection's memory is not the gateway's. */
+export const bareServer: TargetKind = {
+	name: "bare server",
+	async start(workplace) {
+		const file = path.join(import.meta.dirname, "bare-server.ts");
+		const child = workplace.adopt(spawn(process.execPath, [file], { stdio: ["ignore", "pipe", "inherit"] }));
+		const [, port] = await until(child, /port (\d+)/);
+		return processTarget("bare server", "-", child, Number(port));
+	},
+};
+
 /** Headwater, and every peer that is found. */
 export function targetsFound(): TargetKind[] {
 	const kinds = [headwater];
@@ -134,6 +145,10 @@ export function targetsFound(): TargetKind[] {
 	}
 	return kinds;
 }
+
+/** Headwater, and mosquitto if it is found: for what the others do not do, or not comparably. */
+export const mosquittoAndHeadwater = (): TargetKind[] =>
+	targetsFound().filter(({ name }) => name === "headwater" || name === "mosquitto");
 
 /** `mosquitto 2.0.11, nats-server v2.11.4`, for the results. */
 export function peerVersions(): string {

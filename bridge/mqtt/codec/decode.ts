@@ -206,7 +206,7 @@ function decodeSuback(reader: Reader, name: "suback" | "unsuback", sender: Sende
 		return { type: name, packetId, reasonCodes, properties };
 	}
 	if (reader.atEnd) {
-		const clause = name === "suback" ? "MQTT-3.8.4-6" : "MQTT-3.11.3-1";
+		const clause = name === "suback" ? "MQTT-3.8.4-6" : "MQTT-3.11.3-2";
 		throw malformed(version, clause, `the ${name.toUpperCase()} holds no reason code`);
 	}
 	while (!reader.atEnd) {

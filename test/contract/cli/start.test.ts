@@ -8,12 +8,12 @@ const folder = temporaryFolder("start");
 const dataDirectory = path.join(folder, "data");
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
-const FREE = ["--set", "mqtt.listen=127.0.0.1:0", "--set", "native.listen=127.0.0.1:0"];
+const FREE = ["mqtt", "native", "http"].flatMap((door) => ["--set", `${door}.listen=127.0.0.1:0`]);
 
 describe("start", () => {
 	it("greets, takes its file, variables and --set, and ends well at Ctrl-C and SIGTERM", async () => {
 		const file = path.join(folder, "headwater.yaml");
-		fs.writeFileSync(file, "num.partitions: 2\nmqtt:\n  listen: 127.0.0.1:0\nnative: {listen: '127.0.0.1:0'}\n");
+		fs.writeFileSync(file, "num.partitions: 2\nmqtt:\n  listen: 127.0.0.1:0\nnative: {listen: '127.0.0.1:0'}\nhttp.listen: 127.0.0.1:0\n");
 		for (const signal of ["SIGINT", "SIGTERM"] as const) {
 			const child = spawnHeadwater(["start", "--config", file, "--data", path.join(folder, "greets")], {
 				HEADWATER_COMMIT_LINGER_MS: "1",
@@ -21,7 +21,7 @@ describe("start", () => {
 			const closed = new Promise<number | null>((resolve) => child.once("close", resolve));
 			const [text, , nativePort] = await until(
 				child,
-				/Headwater \S+ is ready after \d+ ms\n {2}mqtt +127\.0\.0\.1:(\d+)\n {2}native +127\.0\.0\.1:(\d+)\n {2}data +\S+\n[\s\S]*Ctrl-C ends it/,
+				/Headwater \S+ is ready after \d+ ms\n {2}mqtt +127\.0\.0\.1:(\d+)\n {2}native +127\.0\.0\.1:(\d+)\n {2}http +127\.0\.0\.1:\d+\n {2}data +\S+\n[\s\S]*Ctrl-C ends it/,
 			);
 			expect(text).toContain("mosquitto_pub -h 127.0.0.1 -p ");
 			expect(text).toContain(`npx headwater consume telemetry --from earliest --connect 127.0.0.1:${nativePort}\n`);
@@ -63,6 +63,8 @@ describe("start", () => {
 				`mqtt.listen=127.0.0.1:${first.mqttPort}`,
 				"--set",
 				"native.listen=127.0.0.1:0",
+				"--set",
+				"http.listen=127.0.0.1:0",
 			]);
 			expect(port.code).toBe(1);
 			expect(port.stderr).toContain(`127.0.0.1:${first.mqttPort} (mqtt.listen) is in use`);

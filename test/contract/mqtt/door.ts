@@ -67,6 +67,13 @@ export const DEFAULTS: MqttOptions = {
 	maxSessionExpirySeconds: 4_294_967_295,
 	maxInflight: 20,
 	maxSubscriptionsPerSession: 1000,
+	topicAliasMaximum: 32,
+	maxRetainedMessages: 1000,
+	sysIntervalSeconds: 10,
+	version: "0.0.0",
+	shareExpirySeconds: 0,
+	redirectTo: "",
+	redirectWhen: "full",
 };
 
 export class TestDoor {

@@ -120,9 +120,9 @@ describe("a catalog", () => {
 		expect(catalog.getState(1, "a")).toBeUndefined();
 		catalog.checkpoint(7, [], [{ space: 1, key: "a", value: Buffer.from("1") }]);
 		expect(catalog.checkpointSequence()).toBe(7);
-		expect(catalog.scanState(1, "").map(({ key }) => key)).toEqual(["a"]);
+		expect(catalog.pageState(1, "", undefined, 9, 9).rows.map(([key]) => key)).toEqual(["a"]);
 		catalog.checkpoint(8, [], [{ space: 1, key: "a", value: undefined }]);
-		expect(catalog.scanState(1, "")).toEqual([]);
+		expect(catalog.pageState(1, "", undefined, 9, 9).rows).toEqual([]);
 	});
 
 	it("counts no record lost twice, wherever a reader came upon the damage", () => {

@@ -109,6 +109,23 @@ describe("where values come from", () => {
 		expect(loadConfig({ file: file(text) }).config.routes).toEqual([route]);
 	});
 
+	it("takes everything that a route can have", () => {
+		const routes = [
+			{
+				filter: "a/{b}",
+				topic: "t",
+				timestamp: "{json.ts}",
+				rewrite: "c/{b}",
+				priority: -1,
+				continue: true,
+				qos0: "drop-under-pressure",
+				durability: "disk",
+			},
+			{ filter: "#", durability: "memory" },
+		];
+		expect(loadConfig({ set: [`routes=${JSON.stringify(routes)}`] }).config.routes).toEqual(routes);
+	});
+
 	it("takes an IPv6 address in brackets", () => {
 		expect(loadConfig({ set: ["mqtt.listen=[::1]:0"] }).config["mqtt.listen"]).toEqual({ host: "::1", port: 0 });
 	});
@@ -164,6 +181,14 @@ describe("what is wrong", () => {
 		['routes=[{"filter":"a","topic":"t","key":7}]', '"key" is a number'],
 		['routes=[{"filter":"a","topic":"t","key":""}]', '"key" is empty'],
 		['routes=[{"filter":"a","topic":"t","headers":{"a":1}}]', 'header "a" is a number'],
+		['routes=[{"filter":"a","durability":"disk"}]', 'route 1: "topic" is missing'],
+		['routes=[{"filter":"a","topic":"t","rewrite":5}]', '"rewrite" is a number'],
+		['routes=[{"filter":"a","topic":"t","timestamp":""}]', '"timestamp" is empty'],
+		['routes=[{"filter":"a","topic":"t","priority":"1"}]', '"priority" is "1"; right would be a whole number'],
+		['routes=[{"filter":"a","topic":"t","priority":1.5}]', '"priority" is 1.5'],
+		['routes=[{"filter":"a","topic":"t","continue":"yes"}]', '"continue" is "yes"; right would be true or false'],
+		['routes=[{"filter":"a","topic":"t","durability":"ram"}]', '"durability": "ram" is no choice here; right would be'],
+		['routes=[{"filter":"a","topic":"t","qos0":"drop"}]', '"qos0": "drop" is no choice here'],
 		["novalue", "is no key=value"],
 	])("--set %s is refused with: %s", (set, told) => {
 		const problems = problemsOf({ set: [set] });

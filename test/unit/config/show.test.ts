@@ -38,12 +38,48 @@ function anyValue(key: KeyName): fc.Arbitrary<string> {
 			return fc
 				.array(
 					fc.record(
-						{ filter: text, topic: text, key: text, headers: fc.dictionary(text, text) },
+						{
+							filter: text,
+							topic: text,
+							key: text,
+							headers: fc.dictionary(text, text),
+							timestamp: text,
+							rewrite: text,
+							priority: fc.integer(),
+							continue: fc.boolean(),
+							qos0: fc.constantFrom("wait", "drop-under-pressure"),
+							durability: fc.constantFrom("disk", "memory"),
+						},
 						{ requiredKeys: ["filter", "topic"] },
 					),
 					{ maxLength: 3 },
 				)
 				.map((routes) => JSON.stringify(routes));
+		case "bridges":
+			// Without passwords, which are not shown.
+			return fc
+				.uniqueArray(
+					fc.record(
+						{
+							name: fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/),
+							address: fc.constantFrom("mqtt://10.0.0.1", "mqtts://[::1]:8884", "mqtts://broker.example.com"),
+							version: fc.constantFrom("5", "3.1.1"),
+							"client.id": text,
+							username: text,
+							qos: fc.integer({ min: 0, max: 1 }),
+							"max.inflight": fc.integer({ min: 1, max: 32_000 }),
+							"keep.alive.seconds": fc.integer({ min: 0, max: 65_535 }),
+							in: fc.array(fc.record({ filter: text, "remote.prefix": text }, { requiredKeys: ["filter"] })),
+							out: fc.array(
+								fc.record({ filter: text, order: fc.constantFrom("oldest-first", "newest-first") }, { requiredKeys: ["filter"] }),
+								{ minLength: 1 },
+							),
+						},
+						{ requiredKeys: ["name", "address", "out"] },
+					),
+					{ maxLength: 3, selector: ({ name }) => name },
+				)
+				.map((bridges) => JSON.stringify(bridges));
 	}
 }
 
@@ -126,7 +162,7 @@ describe("the reference", () => {
 			expect(reference).toContain(`### \`${key}\`\n`);
 			const definition = definitionOf(key);
 			expect(reference).toContain(definition.documentation);
-			if (definition.kind !== "routes")
+			if (definition.kind !== "routes" && definition.kind !== "bridges")
 				expect(reference).toContain(`- Default: \`${formatValue(definition, definition.fallback)}\``);
 		}
 	});

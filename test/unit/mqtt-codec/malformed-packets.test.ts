@@ -221,7 +221,7 @@ const answers: Case[] = [
 		version: 4,
 		code: P,
 	},
-	{ name: "[MQTT-3.11.3-1] an UNSUBACK without a reason code is malformed", packet: packet(0xb0, id, 0), code: M },
+	{ name: "[MQTT-3.11.3-2] an UNSUBACK without a reason code is malformed", packet: packet(0xb0, id, 0), code: M },
 	{
 		name: "[MQTT-3.11.3-2] an unknown reason code in UNSUBACK is a protocol error",
 		packet: packet(0xb0, id, 0, 1),

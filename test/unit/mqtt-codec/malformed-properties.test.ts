@@ -148,7 +148,7 @@ describe("values out of range", () => {
 		expectRefusal(() => decode(whole), { code: 0x82, clause: `5.0 section ${section}` });
 	});
 
-	it("[MQTT-3.3.2-8] a repeated Topic Alias is a protocol error, not an invalid alias", () => {
+	it("5.0 section 3.3.2.3.4: a repeated Topic Alias is a protocol error, not an invalid alias", () => {
 		expectRefusal(() => decode(publish(35, 0, 1, 35, 0, 1)), { code: 0x82, clause: "5.0 section 3.3.2.3.4" });
 	});
 

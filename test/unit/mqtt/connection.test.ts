@@ -76,6 +76,13 @@ beforeEach(() => {
 		maxSessionExpirySeconds: 100,
 		maxInflight: 10,
 		maxSubscriptionsPerSession: 10,
+		topicAliasMaximum: 0,
+		maxRetainedMessages: 10,
+		sysIntervalSeconds: 0,
+		version: "0.0.0",
+		shareExpirySeconds: 0,
+		redirectTo: "",
+		redirectWhen: "full",
 	});
 	engine.start();
 });

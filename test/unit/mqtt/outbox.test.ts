@@ -29,11 +29,12 @@ function make(options: { kept?: boolean; window?: number; rows?: StateRows } = {
 		output,
 		maxPacketBytes: 1000,
 		window: options.window ?? 10,
+		aliases: undefined,
 		outputPending() {},
 	};
 	const session = new Session("c", 60);
 	const rows = options.rows ?? new StateRows();
-	const store = new SessionStore(rows.log);
+	const store = new SessionStore(rows.log, () => {});
 	const outbox = new Outbox(
 		session,
 		link,

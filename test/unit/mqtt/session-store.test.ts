@@ -8,7 +8,7 @@ const NOWHERE: Cursors = { next: [], highestPartition: -1, inflight: [], lastPac
 
 function make() {
 	const rows = new StateRows();
-	return { rows, store: new SessionStore(rows.log) };
+	return { rows, store: new SessionStore(rows.log, () => {}) };
 }
 
 describe("a session's rows", () => {

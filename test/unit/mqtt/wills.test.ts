@@ -1,15 +1,24 @@
 import { describe, expect, it } from "vitest";
 import type { Will } from "../../../bridge/mqtt/codec/packets.ts";
 import { Session } from "../../../bridge/mqtt/session.ts";
-import { DelayedWills } from "../../../bridge/mqtt/wills.ts";
+import { WillStore } from "../../../bridge/mqtt/will-store.ts";
+import { Wills } from "../../../bridge/mqtt/wills.ts";
+import { StateRows } from "./state-rows.ts";
 
 function will(willDelayInterval: number, bytes = 3): Will {
 	return { topic: "w", payload: Buffer.alloc(bytes), qos: 1, retain: false, properties: { willDelayInterval } };
 }
 
-function make() {
+function make(rows = new StateRows()) {
 	const published: string[] = [];
-	return { published, wills: new DelayedWills((session) => published.push(session.clientId)) };
+	const wills = new Wills(new WillStore(rows.log), {
+		publish(sender, _will, also) {
+			published.push(sender.clientId);
+			also.work({ partition: 0, offset: 0, topic: "w" });
+		},
+		guarded: (_what, work) => work(),
+	});
+	return { published, wills, rows };
 }
 
 describe("a will", () => {
@@ -50,5 +59,39 @@ describe("a will", () => {
 		expect(published[0]).toBe("0");
 		wills.publishAll();
 		expect(published.length).toBe(100);
+	});
+
+	it("is published at the next start after a crash, once, with all that it carries", () => {
+		const rows = new StateRows();
+		const connected: Will = {
+			topic: "w/é",
+			payload: Buffer.from([0, 255, 1]),
+			qos: 2,
+			retain: true,
+			properties: {
+				contentType: "text",
+				correlationData: Buffer.from([9, 8]),
+				userProperties: [
+					["a", "1"],
+					["a", "2"],
+				],
+			},
+		};
+		const before = make(rows);
+		before.wills.keep(new Session("connected", 0), connected);
+		before.wills.keep(new Session("waits", 100), will(5));
+		before.wills.left(new Session("waits", 100), will(5), 0);
+		before.wills.keep(new Session("left in order", 100), will(0));
+		before.wills.drop(new Session("left in order", 100));
+
+		const { published, wills } = make(rows);
+		expect([...new WillStore(rows.log).all()].find(([sender]) => sender.clientId === "connected")?.[1]).toEqual(connected);
+		wills.start();
+		expect(published).toEqual(["connected"]);
+		wills.publishDue(6);
+		expect(published).toEqual(["connected", "waits"]);
+		expect(rows.rows.size).toBe(0);
+		make(rows).wills.start();
+		expect(published.length).toBe(2);
 	});
 });

@@ -1,0 +1,165 @@
+/**
+ * Retained messages to those who subscribe (MQTT 5.0 section 3.3.1.3): each new subscription walks the store in key order, at
+ * its subscriber's pace, a page at a time. That is all it costs, however many match. A message that is
+ * newer than its subscription comes live and is passed over here.
+ */
+import type { Broker } from "../../src/broker/broker.ts";
+import type { Deliveries } from "./delivery.ts";
+import type { Delivery, Outbox } from "./outbox.ts";
+import type { RetainedMessage, RetainedStore } from "./retained-store.ts";
+import type { Session } from "./session.ts";
+import type { KeptSession } from "./session-store.ts";
+import { RETAINED_PARTITION, StoredEvent } from "./stored-event.ts";
+import type { Subscription } from "./subscriptions.ts";
+
+/** Where the subscription stands in the store. */
+export interface RetainedScan {
+	readonly subscription: Subscription<Session>;
+	/** The last topic that it is done with. */
+	after: string | undefined;
+	/** By partition id: events from that offset on come live. Partitions made later do so from their start. */
+	readonly live: ReadonlyMap<number, number>;
+	readonly highestPartition: number;
+	/** Sent at QoS 2 before a crash, and perhaps not known of `after`. */
+	readonly sent: ReadonlySet<string> | undefined;
+}
+
+/** What one step reads at most. */
+const PAGE = { messages: 64, bytes: 65_536, looks: 2_048 };
+
+export class RetainedDelivery {
+	readonly #broker: Broker;
+	readonly #deliveries: Deliveries;
+	readonly #store: RetainedStore;
+	readonly #event = new StoredEvent();
+	/** To go on with in the event loop's next turn. */
+	readonly #later = new Set<Outbox>();
+	#scheduled = false;
+	readonly #run: (outbox: Outbox) => void;
+
+	/** `run` is called for a subscriber that may go on; it must not throw. */
+	constructor(broker: Broker, deliveries: Deliveries, store: RetainedStore, run: (outbox: Outbox) => void) {
+		this.#broker = broker;
+		this.#deliveries = deliveries;
+		this.#store = store;
+		this.#run = run;
+	}
+
+	/** The subscription is new, and what comes from now on it gets as it comes. `start` follows. */
+	add(outbox: Outbox, subscription: Subscription<Session>): void {
+		this.cancel(outbox, subscription.filter);
+		const live = this.#deliveries.positions(subscription.match, undefined);
+		const { highestPartition } = this.#deliveries;
+		outbox.scans ??= [];
+		outbox.scans.push({ subscription, after: undefined, live, highestPartition, sent: undefined });
+	}
+
+	/** Sends what `add` found due. */
+	start(outbox: Outbox): void {
+		if (outbox.scans !== undefined) this.#goOn(outbox);
+	}
+
+	cancel(outbox: Outbox, filter: string): void {
+		const left = outbox.scans?.filter(({ subscription }) => subscription.filter !== filter) ?? [];
+		outbox.scans = left.length > 0 ? left : undefined;
+	}
+
+	/** The subscriber is back. */
+	resume(outbox: Outbox, { cursors, sent }: KeptSession): void {
+		const topics = sent.flatMap(({ partition, topic }) =>
+			partition === RETAINED_PARTITION && topic !== undefined ? [topic] : [],
+		);
+		for (const [filter, after] of cursors.retained ?? []) {
+			const subscription = outbox.session.subscriptions?.get(filter);
+			if (subscription === undefined) continue;
+			outbox.scans ??= [];
+			outbox.scans.push({
+				subscription,
+				after: after ?? undefined,
+				live: new Map(),
+				highestPartition: Number.POSITIVE_INFINITY,
+				sent: topics.length > 0 ? new Set(topics) : undefined,
+			});
+		}
+	}
+
+	/** Sends what can be sent now. True: nothing is left. */
+	run(outbox: Outbox): boolean {
+		if (outbox.retainedRepeats !== undefined && !this.#repeat(outbox)) return false;
+		const scan = outbox.scans?.[0];
+		if (scan === undefined) return true;
+		if (outbox.link.output.blocked || outbox.unacknowledged > outbox.link.window >> 1) return false;
+		const nowMs = this.#broker.clock.now();
+		const page = this.#store.page(scan.subscription.match, scan.after, nowMs, PAGE);
+		for (const message of page.messages) {
+			if (!isLive(scan, message) && scan.sent?.has(message.topic) !== true) {
+				if (!outbox.offer(this.#fill(message), scan.subscription, nowMs)) return false;
+			}
+			scan.after = message.topic;
+		}
+		scan.after = page.after ?? scan.after;
+		outbox.session.stale = true;
+		if (page.done) {
+			outbox.scans!.shift();
+			if (outbox.scans!.length === 0) outbox.scans = undefined;
+		}
+		if (outbox.scans === undefined) return true;
+		this.#goOn(outbox);
+		return false;
+	}
+
+	/** What an earlier connection left unacknowledged, as it is kept now: superseded or not, it is sent once. */
+	#repeat(outbox: Outbox): boolean {
+		const repeats = outbox.retainedRepeats!;
+		const nowMs = this.#broker.clock.now();
+		for (let delivery: Delivery | undefined = repeats[0]; delivery !== undefined; delivery = repeats[0]) {
+			if (outbox.inflight.get(delivery.packetId) === delivery) {
+				if (outbox.link.output.blocked || !outbox.windowOpen) return false;
+				const message = delivery.topic === undefined ? undefined : this.#store.get(delivery.topic, nowMs);
+				if (message === undefined) outbox.finish(delivery);
+				else outbox.repeat(delivery, this.#fill(message), undefined, nowMs);
+			}
+			repeats.shift();
+		}
+		outbox.retainedRepeats = undefined;
+		return true;
+	}
+
+	/** In the next turn: thousands of messages of one subscriber must not hold up all others. */
+	#goOn(outbox: Outbox): void {
+		this.#later.add(outbox);
+		if (this.#scheduled) return;
+		this.#scheduled = true;
+		this.#broker.clock.soon(() => {
+			this.#scheduled = false;
+			const due = [...this.#later];
+			this.#later.clear();
+			for (const each of due) if (!each.closed) this.#run(each);
+		});
+	}
+
+	/** Valid until the next. */
+	#fill(message: RetainedMessage): StoredEvent {
+		const event = this.#event;
+		event.partition = RETAINED_PARTITION;
+		event.offset = message.offset;
+		event.timestampMs = message.timestampMs;
+		event.topic = message.topic;
+		event.topicSource = Buffer.from(message.topic, "utf8");
+		event.topicStart = 0;
+		event.topicEnd = event.topicSource.length;
+		event.source = message.payload;
+		event.payloadStart = 0;
+		event.payloadEnd = message.payload.length;
+		event.qos = message.qos;
+		event.retain = true;
+		event.expirySeconds = message.expirySeconds;
+		event.propertiesBlock = message.propertiesBlock;
+		return event;
+	}
+}
+
+function isLive({ live, highestPartition }: RetainedScan, { partition, offset }: RetainedMessage): boolean {
+	const from = live.get(partition);
+	return from === undefined ? partition > highestPartition : offset >= from;
+}
