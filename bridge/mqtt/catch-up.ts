@@ -9,10 +9,10 @@ import type { Broker } from "../../src/broker/broker.ts";
 import type { Deliveries, Feed } from "./delivery.ts";
 import type { Outbox, Track } from "./outbox.ts";
 import type { RetainedDelivery } from "./retained-delivery.ts";
+import type { Session } from "./session.ts";
 import { SharedReads } from "./shared-reads.ts";
 import type { DoorStats } from "./stats.ts";
 import type { StoredEvent } from "./stored-event.ts";
-import type { Session } from "./session.ts";
 import { filterMatches } from "./topic-filter.ts";
 
 const READ_BYTES = 64 * 1024;
@@ -31,6 +31,8 @@ export class CatchUp {
 	readonly #waiting = new Set<Outbox>();
 	/** Those that hold a result, oldest first. */
 	readonly #holders = new Set<Outbox>();
+	/** To be run in the next turn. */
+	readonly #rewound = new Set<Outbox>();
 
 	// What `#take` works on, so that no closure is made per batch.
 	#outbox!: Outbox;
@@ -43,16 +45,18 @@ export class CatchUp {
 		this.#deliveries = deliveries;
 		this.#retained = retained;
 		this.#stats = stats;
-		deliveries.rewound = (outbox, partition) => this.#release(outbox, partition);
+		deliveries.rewound = (outbox, partition) => {
+			this.#release(outbox, partition);
+			this.#soon(outbox);
+		};
 	}
 
-	/** Sends what can be sent now. */
-	run(outbox: Outbox): void {
-		if (outbox.closed || !this.#retained.run(outbox)) return;
+	/** Sends what can be sent now. `patiently`: for a while nothing was acknowledged. */
+	run(outbox: Outbox, patiently = false): void {
+		if (outbox.closed || !this.#retained.run(outbox, patiently)) return;
 		const { link } = outbox;
 		while (!outbox.closed && !outbox.reading && outbox.tracks !== undefined) {
-			// Half the window at a time: a batch is not decoded again for every single acknowledgement.
-			if (link.output.blocked || outbox.unacknowledged > link.window >> 1) return;
+			if (link.output.blocked || (!outbox.worthwhile && !patiently)) return;
 			const { tracks } = outbox;
 			const first = tracks.entries().next().value;
 			if (first === undefined) {
@@ -119,8 +123,12 @@ export class CatchUp {
 		const { session } = outbox;
 		// Groups first: they remember what they gave, so that an event which is only half taken is not given twice.
 		if (session.shares !== undefined && !this.#takeShares(session, event)) return false;
-		if (outbox.hasRepeat(event.partition, event.offset)) {
-			return outbox.offerAgain(event, this.#deliveries.interestOf(session, event), this.#nowMs);
+		const repeats = outbox.repeatsOf(event.partition, event.offset);
+		if (repeats !== undefined) {
+			// Of its own there is one at the end, if any: until that is sent, what it stands for is not offered anew.
+			const own = repeats.some(({ shared }) => shared !== true);
+			if (!outbox.offerAgain(event, this.#deliveries.interestOf(session, event), this.#nowMs)) return false;
+			if (own) return true;
 		}
 		let replayed = event.offset < track.sentBelow;
 		let interest = this.#deliveries.interestOf(session, event, replayed);
@@ -160,7 +168,10 @@ export class CatchUp {
 		const track = id === undefined ? undefined : outbox.track(id);
 		const feed = id === undefined ? undefined : this.#deliveries.feeds.get(id);
 		try {
-			if (id === undefined || track === undefined || feed === undefined) return this.#again(outbox);
+			if (id === undefined || track === undefined || feed === undefined) {
+				this.#again(outbox);
+				return;
+			}
 			const { partition } = feed;
 			const from = track.next;
 			const bytes = await this.#shared.read(partition, from, READ_BYTES);
@@ -185,7 +196,10 @@ export class CatchUp {
 				outbox.reading = false; // the sweep tries again
 				return;
 			}
-			if (outbox.track(id) !== track) return this.#again(outbox);
+			if (outbox.track(id) !== track) {
+				this.#again(outbox);
+				return;
+			}
 			const start = feed.partition.logStartOffset;
 			this.#stats.overtakenByRetention += Math.max(0, start - Math.max(track.next, track.sentBelow));
 			outbox.dropRepeats(feed.partition.id, start);
@@ -216,6 +230,17 @@ export class CatchUp {
 		this.#holders.delete(oldest);
 	}
 
+	/** It went back, and nothing of its own may wake it. */
+	#soon(outbox: Outbox): void {
+		this.#rewound.add(outbox);
+		if (this.#rewound.size > 1) return;
+		this.#broker.clock.soon(() => {
+			const due = [...this.#rewound];
+			this.#rewound.clear();
+			for (const each of due) if (!each.reading) this.#again(each);
+		});
+	}
+
 	#release(outbox: Outbox, partition: number): void {
 		if (outbox.held?.partition !== partition) return;
 		outbox.held = undefined;
@@ -225,6 +250,7 @@ export class CatchUp {
 	/** The subscriber has gone. */
 	forget(outbox: Outbox): void {
 		this.#waiting.delete(outbox);
+		this.#rewound.delete(outbox);
 		this.#holders.delete(outbox);
 		outbox.held = undefined;
 	}

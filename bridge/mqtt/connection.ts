@@ -3,17 +3,17 @@
  * was published to last: no object, string or copy is made for it. Its acknowledgement leaves when its commit is
  * durable, with all others of that commit in one write. Whatever goes wrong here ends this connection and no other.
  */
-import { BrokerError } from "../../src/base/errors.ts";
 import { type AckType, AckView } from "./codec/ack-view.ts";
 import { decodePacket } from "./codec/decode.ts";
-import { encodePacket, encodeWithin } from "./codec/encode.ts";
+import { encodeWithin } from "./codec/encode.ts";
 import { packetLength } from "./codec/framing.ts";
-import { connackReturnCode, MqttError, type Packet, PacketType, type Version, type Will } from "./codec/packets.ts";
+import { MqttError, type Packet, PacketType, type Version, type Will } from "./codec/packets.ts";
 import { PublishView } from "./codec/publish-view.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
-import { reasonAllowed } from "./codec/reason-table.ts";
+import { explainFailure } from "./connection-failure.ts";
 import type { Destination } from "./destinations.ts";
 import type { Engine } from "./engine.ts";
+import { farewell, refusal } from "./goodbye.ts";
 import { handleAcknowledgement } from "./handle-acknowledgement.ts";
 import { handleConnect } from "./handle-connect.ts";
 import { handlePublish } from "./handle-publish.ts";
@@ -26,8 +26,6 @@ import type { TopicAliases } from "./topic-aliases.ts";
 import { OUTPUT_HIGH_BYTES, type Transport, type TransportHandler } from "./transport.ts";
 
 const PUBACK = 0x40;
-/** For what a packet has no code of its own. */
-const UNSPECIFIED = ReasonCode.UnspecifiedError;
 /** Why nothing is read from the socket. */
 const PAUSED_BY_PRESSURE = 1;
 const PAUSED_BY_OUTPUT = 2;
@@ -67,6 +65,8 @@ export class Connection implements TransportHandler, Recipient {
 	#willFlush = false;
 	#willAcknowledge = false;
 	#partial: PartialPacket | undefined;
+	/** What came behind a packet that makes the connection busy. */
+	#deferred: Buffer | undefined;
 
 	constructor(engine: Engine, transport: Transport) {
 		this.engine = engine;
@@ -103,6 +103,10 @@ export class Connection implements TransportHandler, Recipient {
 		const { maxPacketBytes } = this.engine.options;
 		const nowMs = this.engine.broker.clock.now();
 		let at = 0;
+		if (this.#deferred !== undefined) {
+			this.#defer(chunk);
+			return;
+		}
 		if (this.#partial !== undefined) {
 			at = this.#partial.take(chunk, maxPacketBytes);
 			const whole = this.#partial.whole();
@@ -112,8 +116,14 @@ export class Connection implements TransportHandler, Recipient {
 			this.#packet(whole, 0, whole.length, nowMs);
 		}
 		while (at < end && !this.ended) {
+			if ((this.#paused & PAUSED_BY_WORK) !== 0) {
+				this.#defer(chunk.subarray(at));
+				return;
+			}
 			// Decided by its first byte, whatever length it promises [MQTT-3.1.0-1].
-			if (this.session === undefined && chunk[at]! >> 4 !== PacketType.connect) throw notConnect();
+			if (this.session === undefined && chunk[at]! >> 4 !== PacketType.connect) {
+				throw new MqttError(ReasonCode.ProtocolError, "[MQTT-3.1.0-1]", "the first packet is not CONNECT");
+			}
 			const length = packetLength(chunk, at, end, maxPacketBytes);
 			if (length === 0) {
 				this.#partial = new PartialPacket(this.engine.broker.pressure, this.engine.tick);
@@ -123,6 +133,10 @@ export class Connection implements TransportHandler, Recipient {
 			this.#packet(chunk, at, at + length, nowMs);
 			at += length;
 		}
+	}
+
+	#defer(rest: Buffer): void {
+		this.#deferred = Buffer.concat(this.#deferred === undefined ? [rest] : [this.#deferred, rest]);
 	}
 
 	#packet(bytes: Buffer, start: number, end: number, nowMs: number): void {
@@ -206,9 +220,8 @@ export class Connection implements TransportHandler, Recipient {
 					}
 					session.expirySeconds = Math.min(expiry, this.engine.options.maxSessionExpirySeconds);
 				}
-				if (packet.reasonCode !== ReasonCode.DisconnectWithWillMessage) this.dropWill(session); // [MQTT-3.14.4-3]
-				this.#leave();
-				this.transport.end();
+				if (packet.reasonCode === ReasonCode.Success) this.dropWill(session); // only then [MQTT-3.14.4-3]
+				this.#goInOrder();
 				return;
 			}
 			default:
@@ -305,11 +318,11 @@ export class Connection implements TransportHandler, Recipient {
 		this.#catchUp();
 	}
 
-	#catchUp(): void {
+	#catchUp(patiently = false): void {
 		const outbox = this.session?.outbox;
 		if (outbox?.behind !== true) return;
 		try {
-			this.engine.catchUp.run(outbox);
+			this.engine.catchUp.run(outbox, patiently);
 		} catch (error) {
 			this.fail(error);
 		}
@@ -322,7 +335,11 @@ export class Connection implements TransportHandler, Recipient {
 
 	idle(): void {
 		this.heardTick = this.engine.tick;
-		this.#resume(PAUSED_BY_WORK);
+		const deferred = this.#deferred;
+		this.#deferred = undefined;
+		this.#paused &= ~PAUSED_BY_WORK;
+		if (deferred !== undefined) this.received(deferred);
+		if (this.#paused === 0 && !this.ended) this.transport.resume();
 	}
 
 	stopReading(): void {
@@ -366,7 +383,7 @@ export class Connection implements TransportHandler, Recipient {
 			this.end(ReasonCode.KeepAliveTimeout, "nothing was heard for one and a half times the keep alive"); // [MQTT-3.1.2-22]
 			return;
 		}
-		this.#catchUp();
+		this.#catchUp(true);
 	}
 
 	/** A CONNECT that comes byte by byte does not hold its place for longer than one that does not come. */
@@ -392,61 +409,34 @@ export class Connection implements TransportHandler, Recipient {
 	}
 
 	#failed(error: unknown): void {
-		const { engine } = this;
-		if (error instanceof MqttError) {
-			engine.stats.protocolErrors++;
-			engine.broker.logger.debug("an MQTT connection broke the protocol", {
-				peer: this.transport.peer,
-				clientId: this.session?.clientId,
-				reasonCode: error.reasonCode,
-				clause: error.clause,
-				error: error.message,
-			});
-			if (this.session !== undefined) this.end(error.reasonCode, `${error.message} ${error.clause}`);
-			else if (error.version !== undefined)
-				this.refuse(error.version, error.reasonCode, `${error.message} ${error.clause}`);
-			else this.#drop();
-			return;
-		}
-		if (error instanceof BrokerError) {
-			this.end(ReasonCode.QuotaExceeded, error.message); // storage takes nothing now, not even a session's change
-			return;
-		}
-		engine.broker.logger.error("an MQTT connection failed", {
-			peer: this.transport.peer,
-			clientId: this.session?.clientId,
-			error: error instanceof Error ? (error.stack ?? error.message) : String(error),
-		});
-		this.end(ReasonCode.ImplementationSpecificError, "the gateway could not go on with this connection");
+		const { reasonCode, why, version } = explainFailure(this, error);
+		if (this.session !== undefined) this.end(reasonCode, why);
+		else if (version !== undefined) this.refuse(version, reasonCode, why);
+		else this.close();
 	}
 
 	/** Answers CONNECT with a refusal and closes; `serverReference`: where to go instead. */
 	refuse(version: Version, reasonCode: number, why: string, serverReference?: string): void {
 		this.engine.stats.refusedConnections++;
 		this.version = version;
-		if (version === 5 || connackReturnCode(reasonCode) !== undefined) {
-			const reference = serverReference === undefined ? {} : { serverReference };
-			const properties = version === 5 ? { reasonString: why, ...reference } : {};
-			const code = version !== 5 || reasonAllowed(PacketType.connack, reasonCode, "server") ? reasonCode : UNSPECIFIED;
-			const packet = { type: "connack", sessionPresent: false, reasonCode: code, properties } as const;
-			this.output.packet(
-				encodeWithin(packet, version, this.maxPacketBytes) ?? encodePacket({ ...packet, properties: {} }, version),
-			);
-			this.output.flush();
-		}
-		this.#drop();
+		const { maxPacketBytes } = this;
+		this.#last(refusal({ version, reasonCode, why, serverReference, maxPacketBytes }));
 	}
 
 	/** Ends the connection: MQTT 5 clients are told why. The session stays if it is to; a will is published. */
 	end(reasonCode: number, why: string, serverReference?: string): void {
 		if (this.ended) return;
-		if (this.session !== undefined && this.version === 5) {
-			const code = reasonAllowed(PacketType.disconnect, reasonCode, "server") ? reasonCode : UNSPECIFIED;
-			const reference = serverReference === undefined ? {} : { serverReference };
-			const packet = { type: "disconnect", reasonCode: code, properties: { reasonString: why, ...reference } } as const;
-			const bytes = encodeWithin(packet, 5, this.maxPacketBytes);
-			if (bytes !== undefined) this.output.packet(bytes);
-		}
+		const { session, version, maxPacketBytes } = this;
+		this.#last(session && farewell({ version, reasonCode, why, serverReference, maxPacketBytes }));
+	}
+
+	/** Closes without a word. */
+	close(): void {
+		if (!this.ended) this.#last(undefined);
+	}
+
+	#last(packet: Buffer | undefined): void {
+		if (packet !== undefined) this.output.packet(packet);
 		this.output.flush();
 		this.#drop();
 	}
@@ -460,20 +450,37 @@ export class Connection implements TransportHandler, Recipient {
 		else this.transport.end();
 	}
 
+	/** After DISCONNECT: what is still to be answered leaves with its commit, and then the end says that all is durable. */
+	#goInOrder(): void {
+		const { engine, output, transport } = this;
+		output.flush();
+		this.#leave(true);
+		if (output.unmarked) output.mark();
+		const end = () => {
+			output.releaseAll();
+			output.flushAcks();
+			output.discard();
+			transport.end();
+		};
+		if (engine.broker.log.idle) end();
+		else engine.broker.log.onCommit({ committed: end, failed: () => transport.destroy() });
+	}
+
 	closed(): void {
 		this.#leave();
 		this.engine.connections.delete(this);
 	}
 
 	/** Leaves the engine: once, whoever ended the connection. */
-	#leave(): void {
+	#leave(answers = false): void {
 		if (this.ended) return;
 		const { engine, session, will } = this;
-		// What was appended in this turn is stored all the same; its acknowledgements die with the connection.
+		// What was appended in this turn is stored all the same; without `answers` its acknowledgements die with the connection.
 		this.ended = true;
 		this.#partial?.discard();
 		this.#partial = undefined;
-		this.output.discard();
+		this.#deferred = undefined;
+		if (!answers) this.output.discard();
 		if (session === undefined) return;
 		if (engine.clients.get(session.clientId) === this) engine.clients.delete(session.clientId);
 		if (will !== undefined) engine.wills.left(session, will, engine.tick);
@@ -482,11 +489,7 @@ export class Connection implements TransportHandler, Recipient {
 	}
 }
 
-/** Nothing can be answered to a client whose version is not known. */
-function notConnect(): MqttError {
-	return new MqttError(ReasonCode.ProtocolError, "[MQTT-3.1.0-1]", "the first packet is not CONNECT");
-}
-
+/** Whether the topic is the one published to last. */
 function sameBytes(expected: Buffer, bytes: Buffer, start: number, end: number): boolean {
 	const length = end - start;
 	if (expected.length !== length) return false;

@@ -30,6 +30,8 @@ export class Feed {
 	next: number;
 	/** Reading from a file because memory no longer had it. */
 	reading = false;
+	/** No subscription follows it: it ends where the partition ended when a returning session had to be sent something again. */
+	visited = false;
 	unwatch: () => void = () => {};
 
 	constructor(partition: Partition, next: number) {
@@ -109,7 +111,8 @@ export class Deliveries {
 	#follow(from: "start" | "end"): void {
 		for (const name of this.#concerned.keys()) {
 			for (const partition of this.#broker.topics.get(name)?.partitions ?? []) {
-				if (this.feeds.has(partition.id)) continue;
+				const known = this.feeds.get(partition.id);
+				if (known !== undefined && !known.visited) continue;
 				const feed = new Feed(partition, from === "end" ? partition.highWatermark : partition.logStartOffset);
 				this.feeds.set(partition.id, feed);
 				feed.unwatch = partition.watch({ advanced: () => this.#advance(feed) });
@@ -122,7 +125,7 @@ export class Deliveries {
 		for (const feed of [...this.feeds.values()]) {
 			const { id, topic } = feed.partition;
 			const exists = this.#broker.topics.get(topic)?.partitions.some((partition) => partition.id === id);
-			if (exists && this.#concerned.has(topic)) continue;
+			if (exists && (feed.visited || this.#concerned.has(topic))) continue;
 			feed.unwatch();
 			this.feeds.delete(id);
 		}
@@ -344,7 +347,7 @@ export class Deliveries {
 		const lowest = new Map<number, number>();
 		const restore = (delivery: Delivery): void => {
 			const { partition, offset, state } = delivery;
-			const feed = this.feeds.get(partition);
+			const feed = this.feeds.get(partition) ?? this.#visit(partition);
 			if (partition !== RETAINED_PARTITION && feed === undefined) return;
 			outbox.restore(delivery, feed === undefined ? 0 : positionOf(partition, feed));
 			if (state !== AWAITS_PUBCOMP) lowest.set(partition, Math.min(offset, lowest.get(partition) ?? offset));
@@ -373,6 +376,16 @@ export class Deliveries {
 				awayBelow: feed.next,
 			});
 		}
+	}
+
+	/** A partition in which a session has something under way that it does not subscribe to any more; undefined: deleted. */
+	#visit(id: number): Feed | undefined {
+		const partition = this.#broker.log.partitions.get(id);
+		if (partition === undefined) return undefined;
+		const feed = new Feed(partition, partition.highWatermark);
+		feed.visited = true;
+		this.feeds.set(id, feed);
+		return feed;
 	}
 
 	/** Nothing is watched any more. */

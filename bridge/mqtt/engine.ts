@@ -3,14 +3,15 @@
  * one sweep that stands in for a timer per connection. It never lets an error out: a connection's ends that connection.
  */
 import type { Timer } from "../../src/base/clock.ts";
+import { BrokerError } from "../../src/base/errors.ts";
 import type { Broker } from "../../src/broker/broker.ts";
-import { CatchUp } from "./catch-up.ts";
 import type { Companion } from "./append-event.ts";
+import { CatchUp } from "./catch-up.ts";
 import type { Will } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import { Connection } from "./connection.ts";
 import { Deliveries } from "./delivery.ts";
-import { Destinations } from "./destinations.ts";
+import { Destinations, PublishRefused } from "./destinations.ts";
 import type { MqttOptions } from "./options.ts";
 import type { DeliveryLedger } from "./outbox.ts";
 import { OutputBudget } from "./output.ts";
@@ -177,12 +178,16 @@ export class Engine {
 		}
 	}
 
-	/** Work that no connection answers for: it is reported and the door goes on. */
-	guarded(what: string, work: () => void): void {
+	/** Work that no connection answers for: what it throws is reported, and the door goes on. False: it threw. */
+	guarded(what: string, work: () => void): boolean {
 		try {
 			work();
+			return true;
 		} catch (error) {
-			this.broker.logger.error(`${what} failed`, { error: error instanceof Error ? error.message : String(error) });
+			const known = error instanceof BrokerError || error instanceof PublishRefused;
+			const log = known ? "warn" : "error";
+			this.broker.logger[log](`${what} failed`, { error: error instanceof Error ? error.message : String(error) });
+			return false;
 		}
 	}
 

@@ -58,7 +58,7 @@ function pubrel(connection: Connection, session: Session, packetId: number): voi
 	if (known || connection.version !== 5) {
 		connection.output.responseOnCommit(PUBCOMP, packetId);
 	} else {
-		const code = ReasonCode.PacketIdentifierNotFound; // [MQTT-4.3.3-13] asks for a PUBCOMP all the same
+		const code = ReasonCode.PacketIdentifierNotFound; // [MQTT-4.3.3-11] asks for a PUBCOMP all the same
 		connection.sendOnCommit({ type: "pubcomp", packetId, reasonCode: code, properties: {} });
 	}
 }

@@ -65,27 +65,28 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 	const expirySeconds = Math.min(asked, options.maxSessionExpirySeconds);
 	let kept: KeptSession | undefined;
 	let session: Session;
+	let changes = false;
 	try {
-		if (packet.cleanStart) engine.sessions.delete(clientId);
+		if (packet.cleanStart) changes = engine.sessions.delete(clientId);
 		else kept = engine.sessions.load(clientId, broker.clock.now());
 		session = kept?.session ?? new Session(clientId, expirySeconds);
 		session.expirySeconds = expirySeconds;
-		// A session that is promised is there, also after a crash; a kept one's row is written when it has been resumed.
-		if (session.durable && kept === undefined) engine.saveConnected(session);
 		engine.wills.returned(clientId, kept !== undefined);
 		if (will !== undefined) engine.wills.keep(session, will);
+		// A session that is promised is there, also after a crash; a kept one's row is written when it has been resumed.
+		if (session.durable && kept === undefined) engine.saveConnected(session);
+		changes ||= will !== undefined || (session.durable && kept === undefined);
 	} catch (error) {
 		if (!(error instanceof BrokerError)) throw error;
 		refuse(ReasonCode.QuotaExceeded, error.message);
 		return;
 	}
-
 	connection.version = version;
 	connection.will = will;
 	connection.explains = properties.requestProblemInformation ?? true;
 	connection.window = Math.min(properties.receiveMaximum ?? 65_535, options.maxInflight);
 	const keepAlive = limitedKeepAlive(packet.keepAliveSeconds, version === 5 ? options.maxKeepAliveSeconds : 0);
-	connection.keepAliveTicks = keepAlive === 0 ? 0 : Math.ceil(keepAlive * 1.5) + 1;
+	connection.keepAliveTicks = Math.ceil(keepAlive * 1.5); // more silent ticks than that are more than 1.5 times as many seconds
 	const aliases = Math.min(properties.topicAliasMaximum ?? 0, options.topicAliasMaximum);
 	if (aliases > 0) connection.aliases = new TopicAliases(aliases);
 	connection.session = session;
@@ -98,24 +99,45 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 		said.maximumPacketSize = options.maxPacketBytes;
 		if (!engine.retainAvailable) said.retainAvailable = false;
 		if (options.topicAliasMaximum > 0) said.topicAliasMaximum = options.topicAliasMaximum;
+		if (assigned) said.assignedClientIdentifier = clientId;
+		if (keepAlive !== packet.keepAliveSeconds) said.serverKeepAlive = keepAlive;
+		if (expirySeconds !== asked) said.sessionExpiryInterval = expirySeconds;
 		const overtaken = kept === undefined ? 0 : engine.deliveries.overtaken(kept);
 		if (overtaken > 0) {
 			said.reasonString = `retention removed ${overtaken} events before this session read them`;
 			said.userProperties = [["headwater-lost-events", String(overtaken)]];
 		}
-		if (assigned) said.assignedClientIdentifier = clientId;
-		if (keepAlive !== packet.keepAliveSeconds) said.serverKeepAlive = keepAlive;
-		if (expirySeconds !== asked) said.sessionExpiryInterval = expirySeconds;
 	}
+	if (!changes) {
+		accept(connection, session, kept, said);
+		return;
+	}
+	// CONNACK promises nothing that is not durable, and nothing comes before it.
+	connection.busy();
+	broker.log.onCommit({
+		committed() {
+			if (connection.session !== session) return;
+			try {
+				accept(connection, session, kept, said);
+			} catch (error) {
+				connection.fail(error);
+			}
+			connection.idle();
+		},
+	});
+}
+
+function accept(connection: Connection, session: Session, kept: KeptSession | undefined, properties: Properties): void {
 	const reasonCode = ReasonCode.Success;
-	if (!connection.send({ type: "connack", sessionPresent: kept !== undefined, reasonCode, properties: said })) {
+	if (!connection.send({ type: "connack", sessionPresent: kept !== undefined, reasonCode, properties })) {
+		// The client's Maximum Packet Size does not let CONNACK through, and nothing may come before it [MQTT-3.2.0-1].
 		connection.dropWill(session);
-		connection.end(ReasonCode.PacketTooLarge, "the client's Maximum Packet Size does not even let CONNACK through");
+		connection.close();
 		return;
 	}
 	if (kept === undefined) return;
 	resume(connection, session, kept);
-	engine.saveConnected(session);
+	connection.engine.saveConnected(session);
 }
 
 function limitedKeepAlive(seconds: number, maximum: number): number {
@@ -132,8 +154,10 @@ function resume(connection: Connection, session: Session, kept: KeptSession): vo
 	const shares: [subscription: Subscription<Session>, group: string][] = [];
 	for (const subscription of session.subscriptions?.values() ?? []) {
 		const kind = filterKind(subscription.filter);
-		if (kind?.kind === "share") shares.push([subscription, kind.group]);
-		else engine.deliveries.subscribe(subscription);
+		if (kind?.kind === "share") {
+			engine.groups.wake(subscription, kind.group);
+			shares.push([subscription, kind.group]);
+		} else engine.deliveries.subscribe(subscription);
 	}
 	engine.deliveries.resume(outbox, kept);
 	engine.retainedDelivery.resume(outbox, kept);

@@ -45,7 +45,7 @@ export function handlePublish(
 	if (qos > 0 && version === 5 && connection.unanswered >= engine.options.receiveMaximum) {
 		throw new MqttError(
 			ReasonCode.ReceiveMaximumExceeded,
-			"[MQTT-3.3.4-9]",
+			"[MQTT-3.3.4-7]",
 			`more than ${engine.options.receiveMaximum} publishes without an answer`,
 		);
 	}

@@ -12,8 +12,8 @@ import { MqttError, type Qos, type Version } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import type { Output } from "./output.ts";
 import { type PublishOptions, writePublish } from "./publish-writer.ts";
-import type { Session } from "./session.ts";
 import type { RetainedScan } from "./retained-delivery.ts";
+import type { Session } from "./session.ts";
 import type { SharedGroup } from "./shared-group.ts";
 import type { DoorStats } from "./stats.ts";
 import { RETAINED_PARTITION, type StoredEvent } from "./stored-event.ts";
@@ -37,7 +37,7 @@ export interface Recipient {
 /** Keeps QoS 2 deliveries in the commit being gathered; both throw BrokerError where storage takes nothing. */
 export interface DeliveryLedger {
 	record(delivery: Delivery): void;
-	forget(partition: number, offset: number): void;
+	forget(delivery: Settled): void;
 }
 
 /** Stages of a delivery: what the subscriber has to send next. */
@@ -50,6 +50,8 @@ export interface Delivery {
 	/** Partition id, or a pseudo partition of stored-event.ts. */
 	readonly partition: number;
 	readonly offset: number;
+	/** It was a group's, which knows of it: what the session itself asked for is another delivery. */
+	readonly shared?: boolean;
 	/** Of a retained message: what it is found by. */
 	readonly topic?: string | undefined;
 	/** The group whose event it is, and which of its buckets'. */
@@ -75,9 +77,11 @@ export interface Track {
 export interface Settled {
 	readonly partition: number;
 	readonly offset: number;
+	readonly order: number;
 }
 
 const PACKET_IDS = 65_535;
+const SMALL_WINDOW = 8;
 // Of all that have none; never written to.
 const NO_DELIVERIES = new Map<number, Delivery>();
 const NONE_SETTLED: readonly Settled[] = [];
@@ -102,7 +106,7 @@ export class Outbox implements PublishOptions {
 	scans: RetainedScan[] | undefined;
 	retainedRepeats: Delivery[] | undefined;
 	/** Left by an earlier connection, to be repeated or, where only PUBREL is due, passed over: by partition, by offset. */
-	#repeats: Map<number, Map<number, Delivery>> | undefined;
+	#repeats: Map<number, Map<number, Delivery[]>> | undefined;
 	readonly #stats: DoorStats;
 	readonly #ledger: DeliveryLedger | undefined;
 
@@ -138,6 +142,15 @@ export class Outbox implements PublishOptions {
 		return this.tracks !== undefined || this.scans !== undefined || this.retainedRepeats !== undefined;
 	}
 
+	/**
+	 * Whether to look for more to send: with half the window free, so that a batch is not decoded again for every single
+	 * acknowledgement; a small window costs less than the wait.
+	 */
+	get worthwhile(): boolean {
+		const { window } = this.link;
+		return this.unacknowledged <= (window <= SMALL_WINDOW ? window - 1 : window >> 1);
+	}
+
 	/** Whether a QoS 1 or 2 publish may be sent now. */
 	get windowOpen(): boolean {
 		return this.unacknowledged < this.link.window && this.inflight.size < PACKET_IDS;
@@ -157,7 +170,7 @@ export class Outbox implements PublishOptions {
 		if (this.link.output.blocked || (qos > 0 && !this.windowOpen)) return false;
 		this.qos = qos;
 		const retained = event.partition === RETAINED_PARTITION;
-		this.retain = event.retain && (retained || wanted.retainAsPublished); // [MQTT-3.3.1-8, -12, -13]
+		this.retain = event.retain && (retained || wanted.retainAsPublished); // [MQTT-3.3.1-12, -13]
 		this.identifiers = wanted.identifiers;
 		this.dup = false;
 		this.session.stale = true;
@@ -176,6 +189,7 @@ export class Outbox implements PublishOptions {
 			topic: retained ? event.topic : undefined,
 			group,
 			bucket,
+			shared: group !== undefined,
 			state: qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC,
 			order,
 			sent: true,
@@ -189,28 +203,28 @@ export class Outbox implements PublishOptions {
 			this.#setInflight(delivery);
 			this.unacknowledged++;
 		} else {
-			ledger?.forget(delivery.partition, delivery.offset);
+			ledger?.forget(delivery);
 		}
 		return true;
 	}
 
-	/** Whether an earlier connection left a delivery of this event. */
-	hasRepeat(partition: number, offset: number): boolean {
-		return this.#repeats?.get(partition)?.has(offset) ?? false;
+	/** What an earlier connection left of this event's deliveries, the groups' before the session's own; undefined: nothing. */
+	repeatsOf(partition: number, offset: number): readonly Delivery[] | undefined {
+		return this.#repeats?.get(partition)?.get(offset);
 	}
 
-	/** The same for an event that was sent before: only a delivery that was not acknowledged goes out again. */
+	/** Sends those again that were not acknowledged. False: no more can be taken now. */
 	offerAgain(event: StoredEvent, interest: Interest<Session> | undefined, nowMs: number): boolean {
-		const repeats = this.#repeats?.get(event.partition);
-		const delivery = repeats?.get(event.offset);
-		if (delivery === undefined) return true;
-		if (delivery.state === AWAITS_PUBCOMP) {
-			repeats!.delete(event.offset);
-			return true;
+		const ofPartition = this.#repeats?.get(event.partition);
+		const deliveries = ofPartition?.get(event.offset);
+		for (let delivery = deliveries?.[0]; delivery !== undefined; delivery = deliveries![0]) {
+			if (delivery.state !== AWAITS_PUBCOMP) {
+				if (this.link.output.blocked || !this.windowOpen) return false;
+				this.repeat(delivery, event, interest, nowMs);
+			}
+			deliveries!.shift();
 		}
-		if (this.link.output.blocked || !this.windowOpen) return false;
-		repeats!.delete(event.offset);
-		this.repeat(delivery, event, interest, nowMs);
+		ofPartition?.delete(event.offset);
 		return true;
 	}
 
@@ -222,23 +236,27 @@ export class Outbox implements PublishOptions {
 		this.identifiers = interest?.identifiers;
 		this.dup = true; // [MQTT-3.3.1-1]
 		this.packetId = delivery.packetId;
+		// The commit that has its packet identifier may still be under way.
+		this.onCommit = this.qos === 2 && this.#ledger !== undefined;
 		if (this.#write(event, nowMs)) {
 			delivery.sent = true;
 			this.unacknowledged++;
 		} else {
 			this.finish(delivery);
 		}
+		this.onCommit = false;
 	}
 
 	#write(event: StoredEvent, nowMs: number): boolean {
 		this.expirySeconds = -1;
 		if (event.expirySeconds >= 0) {
 			const left = event.expirySeconds - Math.floor((nowMs - event.timestampMs) / 1000);
-			if (left <= 0) {
+			if (left <= 0 && !this.dup) {
 				this.#stats.expired++; // [MQTT-3.3.2-5]
 				return false;
 			}
-			this.expirySeconds = Math.min(left, event.expirySeconds); // [MQTT-3.3.2-6]
+			// [MQTT-3.3.2-6]; what was under way when it expired is repeated all the same [MQTT-4.3.3-7].
+			this.expirySeconds = Math.max(1, Math.min(left, event.expirySeconds));
 		}
 		if (!this.#writeAliased(event)) {
 			this.#stats.tooLargeForSubscriber++;
@@ -318,7 +336,7 @@ export class Outbox implements PublishOptions {
 		this.#forget(delivery);
 		if (delivery.sent) this.unacknowledged--;
 		if (this.#ledger !== undefined && delivery.state !== AWAITS_PUBACK && delivery.partition >= RETAINED_PARTITION) {
-			const settled = { partition: delivery.partition, offset: delivery.offset };
+			const settled = { partition: delivery.partition, offset: delivery.offset, order: delivery.order };
 			if (this.settled === NONE_SETTLED) this.settled = [settled];
 			else (this.settled as Settled[]).push(settled);
 		}
@@ -347,8 +365,14 @@ export class Outbox implements PublishOptions {
 
 	/** An acknowledgement of what has not been repeated yet: it need not be. At QoS 2 it is passed over when its turn comes. */
 	#forget(delivery: Delivery): void {
-		if (!delivery.sent && delivery.state === AWAITS_PUBACK)
-			this.#repeats?.get(delivery.partition)?.delete(delivery.offset);
+		if (!delivery.sent && delivery.state === AWAITS_PUBACK) this.#removeRepeat(delivery);
+	}
+
+	#removeRepeat(delivery: Delivery): void {
+		const ofPartition = this.#repeats?.get(delivery.partition);
+		const left = ofPartition?.get(delivery.offset)?.filter((each) => each !== delivery) ?? [];
+		if (left.length > 0) ofPartition!.set(delivery.offset, left);
+		else ofPartition?.delete(delivery.offset);
 	}
 
 	/**
@@ -360,6 +384,7 @@ export class Outbox implements PublishOptions {
 		const former = this.inflight.get(delivery.packetId);
 		if (former !== undefined) {
 			this.finish(former);
+			this.#removeRepeat(former);
 			if (former.state !== AWAITS_PUBACK) this.#addRepeat({ ...former, state: AWAITS_PUBCOMP });
 		}
 		this.#setInflight(delivery);
@@ -379,27 +404,29 @@ export class Outbox implements PublishOptions {
 			return;
 		}
 		this.#repeats ??= new Map();
-		let ofPartition = this.#repeats.get(delivery.partition);
+		let ofPartition: Map<number, Delivery[]> | undefined = this.#repeats.get(delivery.partition);
 		if (ofPartition === undefined) {
 			ofPartition = new Map();
 			this.#repeats.set(delivery.partition, ofPartition);
 		}
-		// A replay may have had the same event under way a second time: one of them is enough.
-		const other = ofPartition.get(delivery.offset);
-		if (other !== undefined && other.packetId !== delivery.packetId && other.state === AWAITS_PUBACK) this.finish(other);
-		ofPartition.set(delivery.offset, delivery);
+		const others = ofPartition.get(delivery.offset);
+		if (others === undefined) ofPartition.set(delivery.offset, [delivery]);
+		else if (delivery.shared === true) others.unshift(delivery);
+		else others.push(delivery);
 	}
 
 	/** Deliveries whose records are gone, below `offset`: they will not be repeated. Returns how many. */
 	dropRepeats(partition: number, offset: number): number {
 		let dropped = 0;
 		const repeats = this.#repeats?.get(partition);
-		for (const delivery of [...(repeats?.values() ?? [])]) {
-			if (delivery.offset >= offset) continue;
-			repeats!.delete(delivery.offset);
-			if (delivery.state === AWAITS_PUBCOMP) continue;
-			this.finish(delivery);
-			dropped++;
+		for (const [at, deliveries] of [...(repeats ?? [])]) {
+			if (at >= offset) continue;
+			repeats!.delete(at);
+			for (const delivery of deliveries) {
+				if (delivery.state === AWAITS_PUBCOMP) continue;
+				this.finish(delivery);
+				dropped++;
+			}
 		}
 		return dropped;
 	}
@@ -440,7 +467,7 @@ function recorded(ledger: DeliveryLedger, delivery: Delivery): boolean {
 
 function wrongAnswer(name: string, { packetId, state }: Delivery): MqttError {
 	const due = state === AWAITS_PUBACK ? "PUBACK" : state === AWAITS_PUBREC ? "PUBREC" : "PUBCOMP";
-	const clause = state === AWAITS_PUBACK ? "[MQTT-4.3.2-5]" : "[MQTT-4.3.3-8]";
+	const clause = state === AWAITS_PUBACK ? "[MQTT-4.3.2-4]" : "[MQTT-4.3.3-11]";
 	return new MqttError(
 		ReasonCode.ProtocolError,
 		clause,

@@ -183,6 +183,11 @@ export class Output {
 		return answers;
 	}
 
+	/** The newest mark's commit is durable, and so all before. */
+	releaseAll(): void {
+		while (this.#segments.length > 0) this.release();
+	}
+
 	/** Sends all that is released, in one write. */
 	flushAcks(): void {
 		const released = this.#ackReleased;

@@ -15,6 +15,8 @@ import type { Subscription } from "./subscriptions.ts";
 /** Where the subscription stands in the store. */
 export interface RetainedScan {
 	readonly subscription: Subscription<Session>;
+	/** SUBACK has left. */
+	started: boolean;
 	/** The last topic that it is done with. */
 	after: string | undefined;
 	/** By partition id: events from that offset on come live. Partitions made later do so from their start. */
@@ -51,11 +53,12 @@ export class RetainedDelivery {
 		const live = this.#deliveries.positions(subscription.match, undefined);
 		const { highestPartition } = this.#deliveries;
 		outbox.scans ??= [];
-		outbox.scans.push({ subscription, after: undefined, live, highestPartition, sent: undefined });
+		outbox.scans.push({ subscription, after: undefined, live, highestPartition, sent: undefined, started: false });
 	}
 
 	/** Sends what `add` found due. */
 	start(outbox: Outbox): void {
+		for (const scan of outbox.scans ?? []) scan.started = true;
 		if (outbox.scans !== undefined) this.#goOn(outbox);
 	}
 
@@ -75,6 +78,7 @@ export class RetainedDelivery {
 			outbox.scans ??= [];
 			outbox.scans.push({
 				subscription,
+				started: true,
 				after: after ?? undefined,
 				live: new Map(),
 				highestPartition: Number.POSITIVE_INFINITY,
@@ -84,11 +88,11 @@ export class RetainedDelivery {
 	}
 
 	/** Sends what can be sent now. True: nothing is left. */
-	run(outbox: Outbox): boolean {
+	run(outbox: Outbox, patiently = false): boolean {
 		if (outbox.retainedRepeats !== undefined && !this.#repeat(outbox)) return false;
-		const scan = outbox.scans?.[0];
+		const scan = outbox.scans?.find(({ started }) => started);
 		if (scan === undefined) return true;
-		if (outbox.link.output.blocked || outbox.unacknowledged > outbox.link.window >> 1) return false;
+		if (outbox.link.output.blocked || (!outbox.worthwhile && !patiently)) return false;
 		const nowMs = this.#broker.clock.now();
 		const page = this.#store.page(scan.subscription.match, scan.after, nowMs, PAGE);
 		for (const message of page.messages) {
@@ -100,8 +104,8 @@ export class RetainedDelivery {
 		scan.after = page.after ?? scan.after;
 		outbox.session.stale = true;
 		if (page.done) {
-			outbox.scans!.shift();
-			if (outbox.scans!.length === 0) outbox.scans = undefined;
+			const left = outbox.scans!.filter((each) => each !== scan);
+			outbox.scans = left.length > 0 ? left : undefined;
 		}
 		if (outbox.scans === undefined) return true;
 		this.#goOn(outbox);

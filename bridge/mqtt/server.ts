@@ -91,7 +91,12 @@ export class MqttDoor {
 
 	stats(): MqttDoorStats {
 		const { stats, clients, deliveries } = this.engine;
-		return { ...stats, connections: clients.size, subscriptions: deliveries.trie.size, webSockets: this.#webSockets.size };
+		return {
+			...stats,
+			connections: clients.size,
+			subscriptions: deliveries.trie.size,
+			webSockets: this.#webSockets.size,
+		};
 	}
 }
 

@@ -10,7 +10,7 @@ import { StateSpace } from "../../src/broker/state-spaces.ts";
 import type { Log } from "../../src/log/log.ts";
 import type { Qos } from "./codec/packets.ts";
 import { filterKind } from "./filter-kind.ts";
-import type { Delivery, DeliveryLedger } from "./outbox.ts";
+import type { Delivery, DeliveryLedger, Settled } from "./outbox.ts";
 import { expiryMs, Session } from "./session.ts";
 import { putGiven } from "./shared-store.ts";
 import { RETAINED_PARTITION } from "./stored-event.ts";
@@ -48,6 +48,7 @@ export interface SentDelivery {
 	readonly packetId: number;
 	readonly partition: number;
 	readonly offset: number;
+	readonly shared: boolean;
 	/** Of a retained message. */
 	readonly topic?: string;
 	/** As outbox.ts has it: waits for PUBREC, or for PUBCOMP at most. */
@@ -80,6 +81,8 @@ interface SubscriptionRow {
 /** A row begins with the time it expires, a float64 of milliseconds: Infinity never, NaN as long as its client is connected. */
 const EXPIRY_BYTES = 8;
 const SENT_BYTES = 9;
+/** Beside the state: it was a group's. */
+const SHARED = 0x80;
 /** What a row's key and operation add, generously. */
 const ROW_OVERHEAD_BYTES = 64;
 const NO_BYTES = Buffer.alloc(0);
@@ -126,12 +129,7 @@ export class SessionStore {
 	 * Where the session stands. `expiresMs`: Infinity for never, NaN while the client is connected. `settled` are QoS 2
 	 * deliveries that are over and behind the cursors: their rows go in the same commit.
 	 */
-	save(
-		session: Session,
-		cursors: Cursors,
-		expiresMs: number,
-		settled: readonly { readonly partition: number; readonly offset: number }[] = [],
-	): void {
+	save(session: Session, cursors: Cursors, expiresMs: number, settled: readonly Settled[] = []): void {
 		const row: Row = { format: 2, expirySeconds: session.expirySeconds, cursors };
 		const json = Buffer.from(JSON.stringify(row), "utf8");
 		const bytes = Buffer.allocUnsafe(EXPIRY_BYTES + json.length);
@@ -140,17 +138,15 @@ export class SessionStore {
 		const keyBytes = session.clientId.length * 3 + ROW_OVERHEAD_BYTES;
 		this.#log.group(bytes.length + keyBytes * (1 + settled.length), () => {
 			this.#log.putState(MQTT_SESSION, session.clientId, bytes);
-			for (const { partition, offset } of settled) {
-				this.#log.deleteState(MQTT_RECEIVED, sentKey(session.clientId, partition, offset));
-			}
+			for (const each of settled) this.#log.deleteState(MQTT_RECEIVED, sentKey(session.clientId, each));
 		});
 		session.stale = false;
 	}
 
-	/** The session ends: nothing of it stays. */
-	delete(clientId: string): void {
+	/** The session ends: nothing of it stays. False: there was none. */
+	delete(clientId: string): boolean {
 		// What is kept beside a session's own row is kept only while there is one.
-		if (this.#log.getState(MQTT_SESSION, clientId) === undefined) return;
+		if (this.#log.getState(MQTT_SESSION, clientId) === undefined) return false;
 		this.#log.deleteState(MQTT_SESSION, clientId);
 		const prefix = `${clientId}\0`;
 		const keys = [...this.#log.scanState(MQTT_RECEIVED, prefix)].map(([key]) => key);
@@ -159,6 +155,7 @@ export class SessionStore {
 			const kind = key[prefix.length] === SUBSCRIPTION ? filterKind(key.slice(prefix.length + 1)) : undefined;
 			if (kind?.kind === "share") this.#shareEnded(clientId, kind.group);
 		}
+		return true;
 	}
 
 	putSubscription(subscription: Subscription<Session>): void {
@@ -226,33 +223,35 @@ class SessionLedger implements DeliveryLedger {
 		this.#clientId = clientId;
 	}
 
-	record({ partition, offset, state, packetId, order, topic, group, bucket = 0 }: Delivery): void {
+	record(delivery: Delivery): void {
+		const { partition, offset, state, packetId, order, topic, group, bucket = 0, shared } = delivery;
 		const bytes = Buffer.allocUnsafe(SENT_BYTES + (topic === undefined ? 0 : Buffer.byteLength(topic)));
-		bytes[0] = state;
+		bytes[0] = shared === true ? state | SHARED : state;
 		bytes.writeUInt16LE(packetId, 1);
 		bytes.writeUIntLE(order, 3, 6);
 		if (topic !== undefined) bytes.write(topic, SENT_BYTES, "utf8");
-		this.#log.putState(MQTT_RECEIVED, sentKey(this.#clientId, partition, offset), bytes);
+		this.#log.putState(MQTT_RECEIVED, sentKey(this.#clientId, delivery), bytes);
 		if (group !== undefined) putGiven(this.#log, group.name, partition, offset, bucket);
 	}
 
-	forget(partition: number, offset: number): void {
-		this.#log.deleteState(MQTT_RECEIVED, sentKey(this.#clientId, partition, offset));
+	forget(delivery: Settled): void {
+		this.#log.deleteState(MQTT_RECEIVED, sentKey(this.#clientId, delivery));
 	}
 }
 
-function sentKey(clientId: string, partition: number, offset: number): string {
-	return `${clientId}\0${SENT}${partition}.${offset}`;
+/** With the order: one event may be delivered twice, to a subscription of the session's own and as a group's. */
+function sentKey(clientId: string, { partition, offset, order }: Settled): string {
+	return `${clientId}\0${SENT}${partition}.${offset}.${order}`;
 }
 
 function decodeSent(place: string, bytes: Buffer): SentDelivery {
-	const dot = place.indexOf(".");
-	const partition = Number(place.slice(0, dot));
+	const [partition, offset] = place.split(".").map(Number) as [number, number];
 	return {
 		partition,
-		offset: Number(place.slice(dot + 1)),
+		offset,
+		shared: (bytes[0]! & SHARED) !== 0,
 		...(partition === RETAINED_PARTITION && { topic: bytes.toString("utf8", SENT_BYTES) }),
-		state: bytes[0] === 3 ? 3 : 2,
+		state: (bytes[0]! & ~SHARED) === 3 ? 3 : 2,
 		packetId: bytes.readUInt16LE(1),
 		order: bytes.readUIntLE(3, 6),
 	};

@@ -36,6 +36,11 @@ export class SharedGroups {
 		return this.#active.size;
 	}
 
+	/** The group is there, and its partitions are followed, before the first of its sessions takes part. */
+	wake(subscription: Subscription<Session>, name: string): void {
+		if (!this.#active.has(name)) this.#activate(subscription, name);
+	}
+
 	/** A connected session takes part, or asks for other options. Throws BrokerError where storage takes nothing. */
 	join(session: Session, subscription: Subscription<Session>, name: string): void {
 		const active = this.#active.get(name) ?? this.#activate(subscription, name);
@@ -66,15 +71,21 @@ export class SharedGroups {
 		return active;
 	}
 
-	/** The session's connection has gone; its outbox is as it was. */
+	/** The session's connection has gone; its outbox is as it was. Throws BrokerError where storage takes nothing: it is left. */
 	leave(session: Session): void {
-		for (const { name } of session.shares ?? []) {
-			const active = this.#active.get(name);
-			if (active === undefined) continue;
-			active.group.leave(session);
-			this.#settle(active, name);
-		}
+		const parts = session.shares ?? [];
 		session.shares = undefined;
+		for (const { group } of parts) group.leave(session);
+		let problem: unknown;
+		for (const { name } of parts) {
+			const active = this.#active.get(name);
+			try {
+				if (active !== undefined) this.#settle(active, name);
+			} catch (error) {
+				problem ??= error;
+			}
+		}
+		if (problem !== undefined) throw problem;
 	}
 
 	/** Takes back a `join` that storage did not let finish. */
@@ -101,11 +112,16 @@ export class SharedGroups {
 
 	#settle(active: Active, name: string): void {
 		const { group, subscription, kept } = active;
-		if (kept) this.#save(group);
-		if (group.members.size > 0) return;
-		this.#active.delete(name);
-		this.#deliveries.unsubscribe(subscription);
-		this.#retire(name);
+		try {
+			if (kept) this.#save(group);
+		} finally {
+			// What could not be written comes again from where the row is.
+			if (group.members.size === 0) {
+				this.#active.delete(name);
+				this.#deliveries.unsubscribe(subscription);
+			}
+		}
+		if (group.members.size === 0) this.#retire(name);
 	}
 
 	/** Nobody is connected: does anything keep it? */

@@ -14,7 +14,7 @@ export interface Interest<Subscriber> {
 	/** The highest that was granted [MQTT-3.3.4-2]. */
 	readonly qos: Qos;
 	readonly retainAsPublished: boolean;
-	/** All that match [MQTT-3.3.4-3, -4, -5]; undefined: none. */
+	/** All that match [MQTT-3.3.4-3, -4]; undefined: none. */
 	readonly identifiers: readonly number[] | undefined;
 	/** Whether any of it must not reach the client which published the event. */
 	readonly noLocal: boolean;

@@ -204,7 +204,7 @@ class WebSocketTransport implements Transport {
 		const webSocket = this.#webSocket;
 		if (webSocket?.readyState !== OPEN) return true;
 		webSocket.send(bytes, BINARY); // two buffers, one writev: the frame's header and these bytes themselves
-		return true;
+		return this.#socket.writableLength === 0;
 	}
 
 	get unsentBytes(): number {

@@ -61,14 +61,18 @@ export class WillStore {
 	*all(): Generator<[sender: WillSender, will: Will]> {
 		for (const [clientId, bytes] of this.#log.scanState(MQTT_WILL, "")) {
 			const row = JSON.parse(Buffer.from(bytes).toString("utf8")) as Row;
-			if (row.format !== 1) throw new Error(`a will's row of format ${row.format}; this version knows 1: another wrote it`);
+			if (row.format !== 1)
+				throw new Error(`a will's row of format ${row.format}; this version knows 1: another wrote it`);
 			const { expirySeconds, noLocal, topic, qos, retain, correlationData } = row;
 			const properties: Properties =
 				correlationData === undefined
 					? row.properties
 					: { ...row.properties, correlationData: Buffer.from(correlationData, "base64") };
 			const payload = Buffer.from(row.payload, "base64");
-			yield [{ clientId, expirySeconds, noLocal }, { topic, payload, qos, retain, properties }];
+			yield [
+				{ clientId, expirySeconds, noLocal },
+				{ topic, payload, qos, retain, properties },
+			];
 		}
 	}
 }

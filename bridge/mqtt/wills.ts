@@ -3,6 +3,7 @@
  * (3.1.3.2.2), when it is over or the session ends, whichever is first, and not at all when the client continues its
  * session before. All of them are rows; those whose delay runs are in memory as well.
  */
+import { BrokerError } from "../../src/base/errors.ts";
 import type { Companion } from "./append-event.ts";
 import type { Will } from "./codec/packets.ts";
 import type { WillSender, WillStore } from "./will-store.ts";
@@ -18,8 +19,8 @@ interface DelayedWill {
 export interface WillServices {
 	/** Adds the will's event to the commit being gathered, `also` with it. Throws what an append throws. */
 	publish(sender: WillSender, will: Will, also: Companion): void;
-	/** Runs what must not throw here; what it throws is reported. */
-	guarded(what: string, work: () => void): void;
+	/** Runs what must not throw here; what it throws is reported, and false returned. */
+	guarded(what: string, work: () => void): boolean;
 }
 
 /** What may wait in memory; beyond, the oldest are published early rather than lost. */
@@ -29,6 +30,8 @@ const OVERHEAD_BYTES = 256;
 export class Wills {
 	/** By client id, oldest first. */
 	readonly #waiting = new Map<string, DelayedWill>();
+	/** Client ids whose wills are void, but storage did not let their rows go yet. */
+	readonly #void = new Set<string>();
 	readonly #store: WillStore;
 	readonly #services: WillServices;
 	#bytes = 0;
@@ -46,11 +49,20 @@ export class Wills {
 	/** A client connects with a will. Throws BrokerError where storage takes nothing. */
 	keep(sender: WillSender, will: Will): void {
 		this.#store.put(sender, will);
+		this.#void.delete(sender.clientId);
 	}
 
 	/** The will of a connected client is void. */
 	drop({ clientId }: WillSender): void {
-		this.#services.guarded("dropping a will", () => this.#store.delete(clientId));
+		this.#void.add(clientId);
+		this.#dropVoid();
+	}
+
+	#dropVoid(): void {
+		for (const clientId of this.#void) {
+			if (!this.#services.guarded("dropping a will", () => this.#store.delete(clientId))) return;
+			this.#void.delete(clientId);
+		}
 	}
 
 	/** The client went without DISCONNECT at `tick` (seconds); its session is what `sender` says. */
@@ -61,29 +73,33 @@ export class Wills {
 			this.#publish(sender, will);
 			return;
 		}
-		const { clientId } = sender;
-		this.#take(clientId);
 		// The tick under way does not count: never early, late by less than a second.
-		this.#waiting.set(clientId, { sender, will, dueTick: tick + 1 + delay });
-		this.#bytes += sizeOf(will);
-		for (const oldest of this.#waiting.keys()) {
+		this.#wait(sender, will, tick + 1 + delay);
+		for (const oldest of [...this.#waiting.keys()]) {
 			if (this.#bytes <= BYTES_MAX) return;
 			this.#publishNow(oldest);
 		}
 	}
 
+	#wait(sender: WillSender, will: Will, dueTick: number): void {
+		this.#take(sender.clientId);
+		this.#waiting.set(sender.clientId, { sender, will, dueTick });
+		this.#bytes += sizeOf(will);
+	}
+
 	/** The client is back: with its session, and the will is void [MQTT-3.1.3-9], or that session has ended and it is due. */
 	returned(clientId: string, continues: boolean): void {
 		if (!continues) this.#publishNow(clientId);
-		else if (this.#take(clientId) !== undefined) this.#store.delete(clientId);
+		else if (this.#take(clientId) !== undefined) this.drop({ clientId, expirySeconds: 0, noLocal: false });
 	}
 
 	publishDue(tick: number): void {
-		for (const [clientId, { dueTick }] of this.#waiting) if (dueTick <= tick) this.#publishNow(clientId);
+		this.#dropVoid();
+		for (const [clientId, { dueTick }] of [...this.#waiting]) if (dueTick <= tick) this.#publishNow(clientId);
 	}
 
 	publishAll(): void {
-		for (const clientId of this.#waiting.keys()) this.#publishNow(clientId);
+		for (const clientId of [...this.#waiting.keys()]) this.#publishNow(clientId);
 	}
 
 	get size(): number {
@@ -100,7 +116,14 @@ export class Wills {
 		const { clientId } = sender;
 		this.#services.guarded("publishing a will", () => {
 			const bytes = clientId.length * 3 + OVERHEAD_BYTES;
-			this.#services.publish(sender, will, { bytes, work: () => this.#store.delete(clientId) });
+			try {
+				this.#services.publish(sender, will, { bytes, work: () => this.#store.delete(clientId) });
+			} catch (error) {
+				if (error instanceof BrokerError && error.code === "KAFKA_STORAGE_ERROR")
+					this.#wait(sender, will, 0); // tried again
+				else this.drop(sender);
+				throw error;
+			}
 		});
 	}
 

@@ -56,7 +56,8 @@ export class Bridges {
 		this.#stopped = true;
 		this.#timer?.cancel();
 		// What came is stored and acknowledged first; storage that failed acknowledges nothing.
-		if (this.#bridges.length > 0) await this.#engine.broker.log.whenCommitted().catch(() => {});
+		const { log } = this.#engine.broker;
+		if (this.#bridges.length > 0 && log.refusal === undefined) await log.whenCommitted().catch(() => {});
 		await Promise.all(this.#bridges.map((bridge) => bridge.stop()));
 	}
 

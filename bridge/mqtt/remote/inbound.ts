@@ -66,6 +66,7 @@ export class Inbound {
 		const { mapping } = this.#services;
 		this.#link = link;
 		this.#unanswered = 0;
+		this.#storedInChunk = 0;
 		this.#asked.clear();
 		this.#subscribed = new Set(connack.sessionPresent ? this.#load() : []);
 		const wanted = new Set(mapping.subscriptions);

@@ -216,15 +216,22 @@ export class Outbound {
 	pump(): void {
 		const link = this.#link;
 		if (link === undefined || this.#onSettled !== undefined) return;
-		this.#prepared.send(link.output, this.#window - this.#inflight.size, () => this.#newPacketId(), this.#isSent);
 		this.#nowMs = this.#services.engine.broker.clock.now();
-		while (this.#ready.size > 0 && this.#hasRoom(link)) {
-			const place = this.#ready.values().next().value!;
-			this.#ready.delete(place);
-			if (place.gone) continue;
-			if (this.#advance(place)) this.#ready.add(place);
-		}
-		link.flushLater();
+		do {
+			this.#prepared.send(link.output, this.#window - this.#inflight.size, () => this.#newPacketId(), this.#isSent);
+			while (this.#ready.size > 0 && this.#hasRoom(link)) {
+				const place = this.#ready.values().next().value!;
+				this.#ready.delete(place);
+				if (!place.gone && this.#advance(place)) this.#ready.add(place);
+			}
+			link.flush();
+			// What the socket has taken whole makes no call of `drained`.
+		} while (this.#canGoOn(link));
+	}
+
+	#canGoOn(link: Link): boolean {
+		if (this.#ready.size > 0 && this.#hasRoom(link)) return true;
+		return this.#prepared.size > 0 && this.#inflight.size < this.#window && !link.output.blocked && !link.gone;
 	}
 
 	/** Whether one more event can be sent or made ahead. */
@@ -462,6 +469,7 @@ export class Outbound {
 
 	/** Throws KAFKA_STORAGE_ERROR. */
 	save(): void {
+		if (this.#services.engine.broker.log.refusal !== undefined) return; // the disk is full, as everybody knows
 		for (const flow of this.flows) flow.save();
 	}
 

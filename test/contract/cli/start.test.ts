@@ -13,7 +13,10 @@ const FREE = ["mqtt", "native", "http"].flatMap((door) => ["--set", `${door}.lis
 describe("start", () => {
 	it("greets, takes its file, variables and --set, and ends well at Ctrl-C and SIGTERM", async () => {
 		const file = path.join(folder, "headwater.yaml");
-		fs.writeFileSync(file, "num.partitions: 2\nmqtt:\n  listen: 127.0.0.1:0\nnative: {listen: '127.0.0.1:0'}\nhttp.listen: 127.0.0.1:0\n");
+		fs.writeFileSync(
+			file,
+			"num.partitions: 2\nmqtt:\n  listen: 127.0.0.1:0\nnative: {listen: '127.0.0.1:0'}\nhttp.listen: 127.0.0.1:0\n",
+		);
 		for (const signal of ["SIGINT", "SIGTERM"] as const) {
 			const child = spawnHeadwater(["start", "--config", file, "--data", path.join(folder, "greets")], {
 				HEADWATER_COMMIT_LINGER_MS: "1",

@@ -68,6 +68,33 @@ describe("a bridge to a broker of MQTT 3.1.1", () => {
 		expect(site.seen).toContainEqual({ topic: "mine/state", payload: "off", retain: true });
 	});
 
+	it("takes back the subscriptions of rules that are gone", async () => {
+		const site = kept(await SiteBroker.open());
+		const gateway = kept(await BridgedGateway.open(bridge(site, { in: [{ filter: "old/#" }, { filter: "both/#" }] })));
+		await gateway.connected();
+		await site.subscribed();
+		await site.publish("old/a", "1");
+		await gateway.until(async () => (await gateway.stored("old/a")).length > 0, "the first event");
+		const subscribed: string[] = [];
+		const unsubscribed: string[] = [];
+		site.aedes.on("subscribe", (filters) => subscribed.push(...filters.map(({ topic }) => topic)));
+		site.aedes.on("unsubscribe", (filters) => unsubscribed.push(...filters));
+		await gateway.restart([bridge(site, { in: [{ filter: "new/#" }, { filter: "both/#" }] })]);
+		await gateway.until(() => subscribed.length > 0 && unsubscribed.length > 0, "the change of subscriptions");
+		expect(subscribed).toEqual(["new/#"]);
+		expect(unsubscribed).toEqual(["old/#"]);
+	});
+
+	it("sends at QoS 0 where that is asked for, as fast as the socket takes it", async () => {
+		const site = kept(await SiteBroker.open());
+		const gateway = kept(await BridgedGateway.open());
+		await gateway.publish("a", ...numbers(3000));
+		gateway.startBridges([bridge(site, { qos: 0, out: [{ filter: "#", from: "earliest" }] })]);
+		await until(() => site.payloads("a").length === 3000, "all events");
+		expect(site.payloads("a")).toEqual(numbers(3000));
+		expect(gateway.status).toMatchObject({ sent: 3000, acknowledged: 0, inflight: 0, lag: 0 });
+	});
+
 	it("does not get back what it sent, both ways with the same filter", async () => {
 		const site = kept(await SiteBroker.open());
 		const gateway = kept(await BridgedGateway.open(bridge(site, { in: [{ filter: "#" }], out: [{ filter: "#" }] })));

@@ -243,6 +243,23 @@ describe("what comes over a bridge", () => {
 		gate.resolve();
 	});
 
+	it("is not read while the memory budget is used up", async () => {
+		const site = kept(await SiteBroker.open());
+		const gateway = kept(await BridgedGateway.open(to(site.port, { in: [{ filter: "#" }] })));
+		await gateway.connected();
+		await site.subscribed();
+		const { pressure } = gateway.test.broker;
+		pressure.hold();
+		// What comes first finds the budget used up; the rest stays in the socket.
+		await site.publish("a", "1");
+		await until(() => gateway.status.received === 1, "the first event");
+		for (const payload of numbers(20)) await site.publish("a", payload);
+		for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+		expect(gateway.status.received).toBe(1);
+		pressure.letGo();
+		await until(() => gateway.status.received === 21, "the others");
+	});
+
 	it("is not acknowledged while the disk is full; the connection is tried again", async () => {
 		const site = kept(await SiteBroker.open());
 		const gateway = kept(await BridgedGateway.open(to(site.port, { in: [{ filter: "#" }] })));

@@ -37,9 +37,18 @@ export class BridgedGateway {
 		this.bridges.start();
 	}
 
+	/** With its clock moving, which its patience with other brokers goes by. */
+	async stopBridges(): Promise<void> {
+		let stopped = false;
+		void this.bridges.stop().then(() => {
+			stopped = true;
+		});
+		await this.until(() => stopped, "the bridges to stop");
+	}
+
 	/** An orderly stop and a start, as the process does them. */
 	async restart(specs?: readonly BridgeSpec[]): Promise<void> {
-		await this.bridges.stop();
+		await this.stopBridges();
 		await this.test.stop();
 		await this.test.start();
 		this.startBridges(specs);
@@ -86,7 +95,7 @@ export class BridgedGateway {
 	}
 
 	async close(): Promise<void> {
-		await this.bridges.stop();
+		await this.stopBridges();
 		await this.test.close();
 	}
 }

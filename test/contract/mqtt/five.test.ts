@@ -31,7 +31,8 @@ describe("topic aliases", () => {
 			packet(0x32, text(topic), 0, id, 3, ALIAS, 0, alias, Buffer.from(payload));
 		raw.send(publish("a", 1, 1, "1"), publish("", 2, 1, "2"), publish("b", 3, 1, "3"), publish("", 4, 1, "4"));
 		raw.send(publish("c", 5, 32, "5"), publish("", 6, 32, "6"));
-		for (let id = 1; id <= 6; id++) expect((await raw.packet()).toString("hex")).toBe(`400200${id.toString(16).padStart(2, "0")}`);
+		for (let id = 1; id <= 6; id++)
+			expect((await raw.packet()).toString("hex")).toBe(`400200${id.toString(16).padStart(2, "0")}`);
 		const stored = (await door.records("mqtt")).map((record) => `${record.key?.toString()}${record.value?.toString()}`);
 		expect(stored.sort()).toEqual(["a1", "a2", "b3", "b4", "c5", "c6"]);
 		const other = await door.socket();

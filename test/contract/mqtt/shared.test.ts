@@ -72,7 +72,9 @@ describe("a shared subscription", () => {
 		for (const each of workers) {
 			expect(each.seen.length).toBeGreaterThan(0);
 			for (const key of keysOf(each)) {
-				const own = each.seen.filter((event) => event.startsWith(`${key}=`)).map((event) => Number(event.split("=")[1]));
+				const own = each.seen
+					.filter((event) => event.startsWith(`${key}=`))
+					.map((event) => Number(event.split("=")[1]));
 				expect(own).toEqual([...own].sort((a, b) => a - b));
 				for (const another of workers) if (another !== each) expect(keysOf(another).has(key)).toBe(false);
 			}

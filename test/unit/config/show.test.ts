@@ -71,7 +71,10 @@ function anyValue(key: KeyName): fc.Arbitrary<string> {
 							"keep.alive.seconds": fc.integer({ min: 0, max: 65_535 }),
 							in: fc.array(fc.record({ filter: text, "remote.prefix": text }, { requiredKeys: ["filter"] })),
 							out: fc.array(
-								fc.record({ filter: text, order: fc.constantFrom("oldest-first", "newest-first") }, { requiredKeys: ["filter"] }),
+								fc.record(
+									{ filter: text, order: fc.constantFrom("oldest-first", "newest-first") },
+									{ requiredKeys: ["filter"] },
+								),
 								{ minLength: 1 },
 							),
 						},

@@ -25,6 +25,7 @@ describe("the simulator's command line", () => {
 			drain: 30_000,
 			topicTemplate: "sensors/site{n}/{device}/telemetry",
 			topic: "telemetry",
+			siteBroker: false,
 			keep: false,
 			json: false,
 		});

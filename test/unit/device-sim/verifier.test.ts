@@ -73,6 +73,20 @@ describe("the verifier", () => {
 		]);
 	});
 
+	it("where another broker is between, takes copies and another order, and no loss", () => {
+		const ledger = new Ledger(RUN, 1, true);
+		const device = ledger.device(DEVICES[0], "group");
+		for (let seq = 0; seq < 10; seq++) {
+			device.noteSent(seq);
+			device.acked.add(seq);
+		}
+		const stored = (order: readonly number[]) =>
+			records(order.map((seq) => ({ partition: 0, device: DEVICES[0], seq })));
+		const order = [0, 1, 2, 5, 6, 3, 4, 2, 7, 8, 9, 9];
+		expect(judge(stored(order), ledger)).toMatchObject({ pass: true, duplicated: 2, explained: 2, outOfOrder: 2 });
+		expect(judge(stored(order.filter((seq) => seq !== 4)), ledger)).toMatchObject({ pass: false, lost: 1 });
+	});
+
 	it("finds what is lost, and says which", () => {
 		const log = wholeLog().filter(
 			({ device, seq }) => !(device === "truck-0002" && (seq === 3 || seq === 4 || seq === 9)),

@@ -95,7 +95,7 @@ describe("a session's rows", () => {
 		const ledger = store.ledgerOf(session);
 		for (const offset of [1, 2])
 			ledger.record({ packetId: offset, partition: 4, offset, order: offset, state: 3, sent: true });
-		store.save(session, NOWHERE, Number.NaN, [{ partition: 4, offset: 1 }]);
+		store.save(session, NOWHERE, Number.NaN, [{ partition: 4, offset: 1, order: 1 }]);
 		expect(store.load("c", 0)?.sent.map(({ offset }) => offset)).toEqual([2]);
 		expect(rows.rows.size).toBe(2);
 	});

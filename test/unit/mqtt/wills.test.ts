@@ -16,7 +16,14 @@ function make(rows = new StateRows()) {
 			published.push(sender.clientId);
 			also.work({ partition: 0, offset: 0, topic: "w" });
 		},
-		guarded: (_what, work) => work(),
+		guarded(_what, work) {
+			try {
+				work();
+				return true;
+			} catch {
+				return false;
+			}
+		},
 	});
 	return { published, wills, rows };
 }
@@ -85,7 +92,9 @@ describe("a will", () => {
 		before.wills.drop(new Session("left in order", 100));
 
 		const { published, wills } = make(rows);
-		expect([...new WillStore(rows.log).all()].find(([sender]) => sender.clientId === "connected")?.[1]).toEqual(connected);
+		expect([...new WillStore(rows.log).all()].find(([sender]) => sender.clientId === "connected")?.[1]).toEqual(
+			connected,
+		);
 		wills.start();
 		expect(published).toEqual(["connected"]);
 		wills.publishDue(6);

@@ -1,0 +1,528 @@
+/**
+ * A scripted MQTT client, 3.1.1 or 5: it keeps the standard's rules, and its session's state through anything that happens
+ * to the gateway, and holds every packet that it gets against the rules for servers.
+ */
+import { decodePacket } from "../../bridge/mqtt/codec/decode.ts";
+import { encodePacket } from "../../bridge/mqtt/codec/encode.ts";
+import { packetLength } from "../../bridge/mqtt/codec/framing.ts";
+import {
+	type ConnackPacket,
+	NO_PROPERTIES,
+	type Packet,
+	type PublishPacket,
+	type PublishResponsePacket,
+	type Qos,
+	type SubackPacket,
+} from "../../bridge/mqtt/codec/packets.ts";
+import { filterKind } from "../../bridge/mqtt/filter-kind.ts";
+import type { SimulatedClock } from "../../src/base/clock-simulated.ts";
+import type { SimulatedRandom } from "../../src/base/random-simulated.ts";
+import { Violation } from "./log-model.ts";
+import type { Link, LinkEnd } from "./mqtt-link.ts";
+import { type ModelEvent, ModelSession, type ModelSubscription, type MqttModel } from "./mqtt-model.ts";
+
+export interface ClientTraits {
+	readonly version: 4 | 5;
+	/** Its session outlives its connections. */
+	readonly kept: boolean;
+	/** MQTT 5. */
+	readonly receiveMaximum: number;
+	readonly topicAliasMaximum: number;
+	readonly retainAsPublished: boolean;
+	/** Highest packet identifier that it uses: a low one comes again soon. */
+	readonly packetIds: number;
+}
+
+export interface WillPlan {
+	readonly topic: string;
+	readonly qos: Qos;
+	readonly retain: boolean;
+	readonly delaySeconds: number;
+}
+
+export interface ClientWorld {
+	readonly clock: SimulatedClock;
+	readonly model: MqttModel;
+	/** Undefined: the door refuses it. */
+	dial(end: LinkEnd): Link | undefined;
+	/** When the gateway was started last, in monotonic time. */
+	readonly startedMs: number;
+	/** The door's own bound of a client's window. */
+	readonly maxInflight: number;
+}
+
+interface Outgoing {
+	readonly event: ModelEvent;
+	readonly packet: PublishPacket;
+	released: boolean;
+}
+
+interface WillUnderWay {
+	readonly event: ModelEvent;
+	readonly delayMs: number;
+	accepted: boolean;
+	/** When its connection ended. */
+	endedMs: number;
+}
+
+interface Asked {
+	readonly kind: "suback" | "unsuback";
+	readonly subscriptions: readonly ModelSubscription[];
+}
+
+const MAX_UNACKNOWLEDGED = 30;
+
+export class MqttClient implements LinkEnd {
+	readonly name: string;
+	readonly traits: ClientTraits;
+	session: ModelSession;
+	link: Link | undefined;
+	online = false;
+	readonly #world: ClientWorld;
+	readonly #random: SimulatedRandom;
+	#bytes = Buffer.alloc(0);
+	/** Of its session: publishes that are not done, oldest first. */
+	readonly #outgoing = new Map<number, Outgoing>();
+	/** Of its session: QoS 2 events that it has and that are not released. */
+	readonly #received = new Map<number, number>();
+	/** A new session was asked for and may not have been made. */
+	#mustClean = true;
+	#sessions = 0;
+	#lastPacketId = 0;
+	// Of the connection:
+	#wasClean = false;
+	#saidGoodbye = false;
+	#serverReceiveMaximum = 65_535;
+	#serverAliases = 0;
+	readonly #ownAliases = new Map<string, number>();
+	#heardGoodbye = false;
+	readonly #aliases = new Map<number, string>();
+	/** Publishes of the door that are not acknowledged over this connection. */
+	readonly #unacknowledged = new Set<number>();
+	readonly #pubacks: number[] = [];
+	readonly #pubrecs: number[] = [];
+	readonly #others: Packet[] = [];
+	/** Identifiers of publishes sent over this connection, in order: as the answers have to come. */
+	#answersDue: number[] = [];
+	readonly #asked = new Map<number, Asked>();
+	#will: WillUnderWay | undefined;
+	/** Wills of connections that are over, which may still come. */
+	#wills: WillUnderWay[] = [];
+
+	constructor(name: string, traits: ClientTraits, random: SimulatedRandom, world: ClientWorld) {
+		this.name = name;
+		this.traits = traits;
+		this.#random = random;
+		this.#world = world;
+		this.session = this.#newSession();
+	}
+
+	get offline(): boolean {
+		return this.link === undefined;
+	}
+
+	/** Nothing of it waits for an answer. */
+	get done(): boolean {
+		return (
+			this.#outgoing.size === 0 &&
+			this.#asked.size === 0 &&
+			this.#pubacks.length + this.#pubrecs.length + this.#others.length === 0
+		);
+	}
+
+	/** QoS 2 events that the door has not released. */
+	get unreleased(): readonly number[] {
+		return [...this.#received.values()];
+	}
+
+	get inflight(): number {
+		return this.#outgoing.size;
+	}
+
+	/** Takes over from its own former connection, if there is one. */
+	connect(options: { clean?: boolean; will?: WillPlan | undefined; keepAliveSeconds?: number } = {}): void {
+		const { model, clock } = this.#world;
+		if (this.link !== undefined) {
+			this.link.left = true;
+			this.#left(false);
+		}
+		const link = this.#world.dial(this);
+		if (link === undefined) return;
+		this.link = link;
+		const { version, kept, receiveMaximum, topicAliasMaximum } = this.traits;
+		const cleanStart = !kept || this.#mustClean || (options.clean ?? false);
+		if (cleanStart) this.#mustClean = true;
+		this.#wasClean = cleanStart;
+		for (const will of this.#wills) {
+			const due = Math.max(will.endedMs, this.#world.startedMs) + will.delayMs + 2500;
+			if (will.accepted && clock.monotonic() > due) will.event.fate = "must";
+		}
+		const { will } = options;
+		if (will !== undefined) {
+			const { topic, qos, retain, delaySeconds } = will;
+			const event = model.publish({ topic, qos, retain, expires: false, by: this.name, isWill: true });
+			const delayMs = version === 5 ? delaySeconds * 1000 : 0;
+			this.#will = { event, delayMs, accepted: false, endedMs: 0 };
+			model.tell(`${this.name}: has the will e${event.id} to ${topic}, QoS ${qos}${retain ? ", retained" : ""}, after ${delayMs} ms`);
+		}
+		model.tell(`${this.name}: CONNECT over link ${link.number}, clean ${cleanStart}`);
+		this.#send({
+			type: "connect",
+			version,
+			cleanStart,
+			keepAliveSeconds: options.keepAliveSeconds ?? 0,
+			clientId: this.name,
+			will: this.#will && {
+				topic: this.#will.event.topic,
+				payload: Buffer.from(`e${this.#will.event.id};`),
+				qos: this.#will.event.qos,
+				retain: this.#will.event.retain,
+				properties: version === 5 && this.#will.delayMs > 0 ? { willDelayInterval: this.#will.delayMs / 1000 } : NO_PROPERTIES,
+			},
+			properties:
+				version === 5
+					? {
+							receiveMaximum,
+							...(kept && { sessionExpiryInterval: 0xffff_ffff }),
+							...(topicAliasMaximum > 0 && { topicAliasMaximum }),
+						}
+					: NO_PROPERTIES,
+		});
+	}
+
+	subscribe(asked: readonly { filter: string; qos: Qos }[]): void {
+		const { model } = this.#world;
+		const packetId = this.#freePacketId();
+		if (packetId === undefined) return;
+		const subscriptions = asked.map(({ filter, qos }) => {
+			const askedTurn = ++model.turn;
+			const current = this.session.current(filter);
+			if (current !== undefined && current.leftTurn === undefined) {
+				current.times++;
+				return current;
+			}
+			const kind = filterKind(filter)!;
+			const made: ModelSubscription = {
+				filter,
+				match: kind.match,
+				kind: kind.kind,
+				group: kind.kind === "share" ? kind.group : "",
+				qos,
+				askedTurn,
+				ackTurn: undefined,
+				leftTurn: undefined,
+				overTurn: undefined,
+				times: 1,
+			};
+			this.session.subscriptions.push(made);
+			return made;
+		});
+		this.#asked.set(packetId, { kind: "suback", subscriptions });
+		model.tell(`${this.session.name}: SUBSCRIBE ${asked.map(({ filter, qos }) => `${filter} QoS ${qos}`).join(", ")}`);
+		const { retainAsPublished } = this.traits;
+		this.#send({
+			type: "subscribe",
+			packetId,
+			subscriptions: asked.map(({ filter, qos }) => ({
+				filter,
+				qos,
+				noLocal: false,
+				retainAsPublished,
+				retainHandling: 0,
+			})),
+			properties: NO_PROPERTIES,
+		});
+	}
+
+	unsubscribe(filters: readonly string[]): void {
+		const { model } = this.#world;
+		const packetId = this.#freePacketId();
+		if (packetId === undefined) return;
+		const subscriptions = filters.map((filter) => {
+			const current = this.session.current(filter)!;
+			current.leftTurn ??= ++model.turn;
+			return current;
+		});
+		this.#asked.set(packetId, { kind: "unsuback", subscriptions });
+		model.tell(`${this.session.name}: UNSUBSCRIBE ${filters.join(", ")}`);
+		this.#send({ type: "unsubscribe", packetId, filters, properties: NO_PROPERTIES });
+	}
+
+	publish(topic: string, qos: Qos, options: { retain: boolean; empty: boolean; expirySeconds: number; pad: number }): void {
+		const { model } = this.#world;
+		const { version } = this.traits;
+		const limit = Math.min(this.#serverReceiveMaximum, MAX_UNACKNOWLEDGED);
+		if (qos > 0 && this.#outgoing.size >= limit) return;
+		const packetId = qos > 0 ? this.#freePacketId() : undefined;
+		if (qos > 0 && packetId === undefined) return;
+		const expires = version === 5 && options.expirySeconds > 0;
+		const event = model.publish({ topic, qos, retain: options.retain, expires, by: this.name, isWill: false });
+		if (options.empty) model.events.delete(event.id);
+		const payload = options.empty ? Buffer.alloc(0) : Buffer.from(`e${event.id};${".".repeat(options.pad)}`);
+		const properties = expires ? { messageExpiryInterval: options.expirySeconds } : NO_PROPERTIES;
+		const packet: PublishPacket = { type: "publish", topic, payload, qos, retain: options.retain, dup: false, packetId, properties };
+		model.tell(`${this.session.name}: PUBLISH e${event.id}${options.empty ? " (empty)" : ""} to ${topic} QoS ${qos}${options.retain ? " retained" : ""} as ${packetId}`);
+		if (packetId !== undefined) this.#outgoing.set(packetId, { event, packet, released: false });
+		this.#sendPublish(event, packet);
+	}
+
+	/** Sends some of the acknowledgements that are due, those of each kind in their order [MQTT-4.6.0-2, -3, -4]. */
+	acknowledge(count: number): void {
+		for (let i = 0; i < count && this.online; i++) {
+			const kinds: ("puback" | "pubrec" | "other")[] = [];
+			if (this.#pubacks.length > 0) kinds.push("puback");
+			if (this.#pubrecs.length > 0) kinds.push("pubrec");
+			if (this.#others.length > 0) kinds.push("other");
+			if (kinds.length === 0) return;
+			const kind = this.#random.pick(kinds);
+			if (kind === "other") {
+				this.#send(this.#others.shift()!);
+				continue;
+			}
+			const packetId = (kind === "puback" ? this.#pubacks : this.#pubrecs).shift()!;
+			if (kind === "puback") this.#unacknowledged.delete(packetId);
+			this.#send({ type: kind, packetId, reasonCode: 0, properties: NO_PROPERTIES });
+		}
+	}
+
+	ping(): void {
+		this.#send({ type: "pingreq" });
+	}
+
+	/** `withWill`: reason code 0x04 of MQTT 5. */
+	disconnect(withWill: boolean): void {
+		if (this.link === undefined) return;
+		const reasonCode = withWill && this.traits.version === 5 ? 4 : 0;
+		if (reasonCode === 0) this.#saidGoodbye = true;
+		this.#world.model.tell(`${this.session.name}: DISCONNECT ${reasonCode}`);
+		this.#send({ type: "disconnect", reasonCode, properties: NO_PROPERTIES });
+		this.online = false;
+	}
+
+	// The link.
+
+	bytes(link: Link, chunk: Buffer): void {
+		if (link !== this.link) return;
+		this.#bytes = Buffer.concat([this.#bytes, chunk]);
+		while (this.link === link) {
+			const length = packetLength(this.#bytes, 0, this.#bytes.length, Number.MAX_SAFE_INTEGER);
+			if (length === 0) return;
+			const packet = decodePacket(this.#bytes, 0, length, this.traits.version, "server");
+			this.#bytes = this.#bytes.subarray(length);
+			this.#world.model.turn++;
+			this.#packet(packet);
+		}
+	}
+
+	gone(link: Link, inOrder: boolean): void {
+		if (link !== this.link) return;
+		this.#world.model.tell(`${this.session.name}: link ${link.number} is gone${inOrder ? " in order" : ""}`);
+		this.#left(inOrder);
+	}
+
+	#left(inOrder: boolean): void {
+		const will = this.#will;
+		if (will !== undefined) {
+			if (this.#saidGoodbye) {
+				if (inOrder && will.event.places.length === 0) will.event.fate = "never";
+			} else if (will.accepted && will.delayMs === 0) will.event.fate = "must";
+			else {
+				will.endedMs = this.#world.clock.monotonic();
+				this.#wills.push(will);
+			}
+			this.#will = undefined;
+		}
+		this.link = undefined;
+		this.online = false;
+		this.#saidGoodbye = false;
+		this.#heardGoodbye = false;
+		this.#bytes = Buffer.alloc(0);
+		this.#aliases.clear();
+		this.#ownAliases.clear();
+		this.#unacknowledged.clear();
+		this.#pubacks.length = 0;
+		this.#pubrecs.length = 0;
+		this.#others.length = 0;
+		this.#answersDue = [];
+		this.#asked.clear();
+		if (!this.traits.kept) this.session.over = true;
+	}
+
+	#newSession(): ModelSession {
+		const { kept, retainAsPublished } = this.traits;
+		const session = new ModelSession(this.name, ++this.#sessions, kept, retainAsPublished);
+		this.#world.model.sessions.push(session);
+		this.#outgoing.clear();
+		this.#received.clear();
+		return session;
+	}
+
+	#send(packet: Packet): void {
+		this.link?.send(encodePacket(packet, this.traits.version));
+	}
+
+	#sendPublish(event: ModelEvent, packet: PublishPacket): void {
+		event.sends++;
+		if (packet.packetId !== undefined) this.#answersDue.push(packet.packetId);
+		if (this.#serverAliases === 0 || !this.#random.chance(0.5)) return this.#send(packet);
+		const known = this.#ownAliases.get(packet.topic);
+		const alias = known ?? (this.#ownAliases.size < this.#serverAliases ? this.#ownAliases.size + 1 : undefined);
+		if (alias === undefined) return this.#send(packet);
+		this.#ownAliases.set(packet.topic, alias);
+		const topic = known === undefined ? packet.topic : "";
+		this.#send({ ...packet, topic, properties: { ...packet.properties, topicAlias: alias } });
+	}
+
+	#freePacketId(): number | undefined {
+		for (let i = 0; i < this.traits.packetIds; i++) {
+			this.#lastPacketId = (this.#lastPacketId % this.traits.packetIds) + 1;
+			if (!this.#outgoing.has(this.#lastPacketId) && !this.#asked.has(this.#lastPacketId)) return this.#lastPacketId;
+		}
+		return undefined;
+	}
+
+	// What the door says.
+
+	#packet(packet: Packet): void {
+		if (this.#heardGoodbye) throw new Violation(`${this.name}: ${packet.type} after DISCONNECT`);
+		if (!this.online && !this.#saidGoodbye && packet.type !== "connack" && this.#wasConnacked === false) {
+			throw new Violation(`${this.name}: ${packet.type} before CONNACK`);
+		}
+		switch (packet.type) {
+			case "connack":
+				return this.#connack(packet);
+			case "publish":
+				return this.#publish(packet);
+			case "puback":
+			case "pubrec":
+				return this.#answer(packet);
+			case "pubcomp":
+				if (this.#outgoing.get(packet.packetId)?.released !== true) throw new Violation(`${this.name}: PUBCOMP ${packet.packetId} for nothing`);
+				this.#outgoing.delete(packet.packetId);
+				return;
+			case "pubrel": {
+				const known = this.#received.delete(packet.packetId);
+				const reasonCode = known || this.traits.version !== 5 ? 0 : 0x92;
+				this.#unacknowledged.delete(packet.packetId);
+				this.#others.push({ type: "pubcomp", packetId: packet.packetId, reasonCode, properties: NO_PROPERTIES });
+				return;
+			}
+			case "suback":
+			case "unsuback":
+				return this.#subscribed(packet);
+			case "disconnect":
+				this.#world.model.tell(`${this.name}: told DISCONNECT ${packet.reasonCode} ${packet.properties.reasonString ?? ""}`);
+				this.#heardGoodbye = true;
+				return;
+			case "pingresp":
+				return;
+			default:
+				throw new Violation(`${this.name}: the door sent ${packet.type}`);
+		}
+	}
+
+	#wasConnacked = false;
+
+	#connack({ reasonCode, sessionPresent, properties }: ConnackPacket): void {
+		const { model, clock } = this.#world;
+		model.tell(`${this.name}: CONNACK ${reasonCode}${sessionPresent ? " session present" : ""}`);
+		if (reasonCode !== 0) return;
+		this.online = true;
+		this.#wasConnacked = true;
+		this.#serverReceiveMaximum = properties.receiveMaximum ?? 65_535;
+		this.#serverAliases = properties.topicAliasMaximum ?? 0;
+		if (this.#will !== undefined) this.#will.accepted = true;
+		if (sessionPresent && this.#wasClean) throw new Violation(`${this.name}: a session is present after a clean start`);
+		if (!sessionPresent) {
+			if (!this.#wasClean && this.session.confirmed) throw new Violation(`${this.session.name} was to be kept and is not there`);
+			this.session.over = true;
+			this.session = this.#newSession();
+		}
+		this.#mustClean = !this.traits.kept;
+		for (const will of this.#wills) {
+			if (sessionPresent && clock.monotonic() < will.endedMs + will.delayMs && will.event.places.length === 0) will.event.fate = "never";
+		}
+		this.#wills = [];
+		for (const [packetId, outgoing] of this.#outgoing) {
+			const { event, packet, released } = outgoing;
+			if (released) this.#send({ type: "pubrel", packetId, reasonCode: 0, properties: NO_PROPERTIES });
+			else this.#sendPublish(event, { ...packet, dup: true });
+		}
+	}
+
+	#publish({ topic, payload, qos, retain, dup, packetId, properties }: PublishPacket): void {
+		const { model } = this.#world;
+		const link = this.link!;
+		const name = this.#topicOf(topic, properties.topicAlias);
+		const id = Number(/^e(\d+);/.exec(payload.toString("latin1", 0, Math.min(payload.length, 20)))?.[1] ?? 0);
+		let seen = true;
+		model.tell(`${this.session.name}: gets e${id} of ${name} QoS ${qos}${dup ? " DUP" : ""}${retain ? " retained" : ""} as ${packetId}`);
+		if (qos > 0) {
+			if (this.#unacknowledged.has(packetId!)) throw new Violation(`${this.name}: packet identifier ${packetId} is in use`);
+			this.#unacknowledged.add(packetId!);
+			const window = Math.min(this.#world.maxInflight, this.traits.version === 5 ? this.traits.receiveMaximum : 65_535);
+			if (this.#unacknowledged.size > window) throw new Violation(`${this.name}: ${this.#unacknowledged.size} under way; ${window} may be`);
+		}
+		const had = packetId === undefined ? undefined : this.#received.get(packetId);
+		if (qos === 2) {
+			if (had !== undefined && (had !== id || !dup)) throw new Violation(`${this.session.name}: e${id} under the identifier ${packetId} of e${had}, which is not released${dup ? " (DUP)" : ""}`);
+			seen = had === undefined;
+			this.#received.set(packetId!, id);
+			this.#pubrecs.push(packetId!);
+		} else if (qos === 1) {
+			if (had !== undefined) throw new Violation(`${this.session.name}: e${id} at QoS 1 under the identifier ${packetId} of e${had}, which is not released`);
+			this.#pubacks.push(packetId!);
+		}
+		if (id === 0) return;
+		const { crashes, turn } = model;
+		model.arrived(this.session, id, name, { turn, qos, retain, dup, seen, link: link.number, linkOver: () => link.endedByDoor || link.over, crashes });
+	}
+
+	#topicOf(topic: string, alias: number | undefined): string {
+		if (alias === undefined) {
+			if (topic === "") throw new Violation(`${this.name}: neither topic nor alias`);
+			return topic;
+		}
+		if (alias > this.traits.topicAliasMaximum) throw new Violation(`${this.name}: Topic Alias ${alias}; ${this.traits.topicAliasMaximum} may be`);
+		if (topic !== "") this.#aliases.set(alias, topic);
+		const known = this.#aliases.get(alias);
+		if (known === undefined) throw new Violation(`${this.name}: Topic Alias ${alias} was given no topic`);
+		return known;
+	}
+
+	#answer({ type, packetId, reasonCode }: PublishResponsePacket): void {
+		const outgoing = this.#outgoing.get(packetId);
+		if (outgoing === undefined) throw new Violation(`${this.name}: ${type} ${packetId} for nothing`);
+		if (type !== (outgoing.packet.qos === 1 ? "puback" : "pubrec")) throw new Violation(`${this.name}: ${type} for QoS ${outgoing.packet.qos}`);
+		if (this.#answersDue[0] !== packetId) throw new Violation(`${this.name}: ${type} ${packetId} where that of ${this.#answersDue[0]} was due`);
+		this.#answersDue.shift();
+		const { event } = outgoing;
+		const isRefused = reasonCode >= 0x80;
+		this.#world.model.tell(`${this.session.name}: ${type} of e${event.id} ${reasonCode}`);
+		if (!isRefused) {
+			event.acked = true;
+			this.session.confirmed = true;
+		}
+		if (type === "puback" || isRefused) this.#outgoing.delete(packetId);
+		else {
+			outgoing.released = true;
+			this.#others.push({ type: "pubrel", packetId, reasonCode: 0, properties: NO_PROPERTIES });
+		}
+	}
+
+	#subscribed({ type, packetId, reasonCodes }: SubackPacket): void {
+		const { model } = this.#world;
+		const asked = this.#asked.get(packetId);
+		if (asked?.kind !== type) throw new Violation(`${this.name}: ${type} ${packetId} for nothing`);
+		this.#asked.delete(packetId);
+		this.session.confirmed = true;
+		model.tell(`${this.session.name}: ${type} ${asked.subscriptions.map(({ filter }, i) => `${filter} ${reasonCodes[i] ?? ""}`).join(", ")}`);
+		asked.subscriptions.forEach((subscription, i) => {
+			const isRefused = (reasonCodes[i] ?? 0) >= 0x80;
+			if (type === "unsuback") {
+				if (!isRefused) subscription.overTurn ??= ++model.turn;
+			} else if (!isRefused) subscription.ackTurn ??= ++model.turn;
+			else if (subscription.ackTurn === undefined) subscription.leftTurn ??= ++model.turn;
+		});
+	}
+}
