@@ -31,6 +31,8 @@ const PAUSED_BY_PRESSURE = 1;
 const PAUSED_BY_OUTPUT = 2;
 const PAUSED_FOR_GOOD = 4;
 const PAUSED_BY_WORK = 8;
+/** How long a peer may take to close its side of a connection that has ended here. */
+const GOODBYE_TICKS = 5;
 
 // One of each for all connections: they are used up before the next packet.
 const view = new PublishView();
@@ -159,7 +161,7 @@ export class Connection implements TransportHandler, Recipient {
 				view.propertiesStart === view.propertiesEnd &&
 				destination.generation === this.engine.destinations.generation &&
 				!session.noLocal &&
-				sameBytes(destination.bytes, bytes, view.topicStart, view.topicEnd) &&
+				destination.isFor(bytes, view.topicStart, view.topicEnd) &&
 				this.unanswered < this.engine.options.receiveMaximum
 			) {
 				this.engine.stats.received[1]++;
@@ -348,7 +350,11 @@ export class Connection implements TransportHandler, Recipient {
 
 	/** Once a second. */
 	swept(tick: number): void {
-		if (this.ended) return;
+		if (this.ended) {
+			// A peer that does not close its side keeps no place.
+			if (tick - this.heardTick > GOODBYE_TICKS) this.transport.destroy();
+			return;
+		}
 		try {
 			this.#sweep(tick);
 		} catch (error) {
@@ -477,6 +483,7 @@ export class Connection implements TransportHandler, Recipient {
 		const { engine, session, will } = this;
 		// What was appended in this turn is stored all the same; without `answers` its acknowledgements die with the connection.
 		this.ended = true;
+		this.heardTick = engine.tick;
 		this.#partial?.discard();
 		this.#partial = undefined;
 		this.#deferred = undefined;
@@ -487,13 +494,4 @@ export class Connection implements TransportHandler, Recipient {
 		engine.leave(session);
 		this.session = undefined;
 	}
-}
-
-/** Whether the topic is the one published to last. */
-function sameBytes(expected: Buffer, bytes: Buffer, start: number, end: number): boolean {
-	const length = end - start;
-	if (expected.length !== length) return false;
-	// From the end: names of one fleet begin alike.
-	for (let i = length - 1; i >= 0; i--) if (expected[i] !== bytes[start + i]) return false;
-	return true;
 }

@@ -101,6 +101,16 @@ export class Destination {
 		this.headersBlock = encodeHeadersBlock(headers);
 	}
 
+	/** Whether it is the destination of the topic in bytes[start..end); hot path. */
+	isFor(bytes: Buffer, start: number, end: number): boolean {
+		const { bytes: own } = this;
+		const length = end - start;
+		if (own.length !== length) return false;
+		// From the end: names of one fleet begin alike.
+		for (let i = length - 1; i >= 0; i--) if (own[i] !== bytes[start + i]) return false;
+		return true;
+	}
+
 	/** Where records without a key of their payload's go. Only of what is stored. */
 	get partition(): Partition {
 		return this.#partition!;

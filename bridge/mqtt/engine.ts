@@ -32,6 +32,8 @@ const TICK_MS = 1000;
 /** How often the cursors of connected sessions are written, in ticks: what a crash may deliver again. */
 const CURSOR_TICKS = 5;
 const EXPIRE_TICKS = 60;
+/** Sessions looked at then for whether they have expired: a slice, so that a million of them hold nobody up. */
+const SESSIONS_LOOKS = 10_000;
 /** Retained messages looked at per tick for whether they have expired. */
 const RETAINED_LOOKS = 64;
 const OUTPUT_BUDGET_BYTES = 8 * 1024 * 1024;
@@ -172,7 +174,7 @@ export class Engine {
 		if (this.tick % CURSOR_TICKS === 0) this.guarded("writing shared subscriptions", () => this.groups.saveStale());
 		if (this.tick % EXPIRE_TICKS === 0) {
 			this.guarded("expiring sessions", () => {
-				this.stats.sessionsExpired += this.sessions.expire(this.broker.clock.now());
+				this.stats.sessionsExpired += this.sessions.expire(this.broker.clock.now(), SESSIONS_LOOKS);
 				this.groups.expire();
 			});
 		}

@@ -90,6 +90,8 @@ const NO_BYTES = Buffer.alloc(0);
 /** All that changes anything throws BrokerError where storage takes nothing. */
 export class SessionStore {
 	readonly #log: Log;
+	/** Where `expire` goes on. */
+	#expired = "";
 	readonly #shareEnded: (clientId: string, group: string) => void;
 
 	/** `shareEnded`: a session that ends took part in that group. */
@@ -190,13 +192,17 @@ export class SessionStore {
 		return new SessionLedger(this.#log, session.clientId);
 	}
 
-	/** Ends the sessions whose time is over at `nowMs`. Returns how many. */
-	expire(nowMs: number): number {
-		const over: string[] = [];
-		for (const [clientId, bytes] of this.#log.scanState(MQTT_SESSION, "")) {
-			if (bufferOf(bytes).readDoubleLE(0) <= nowMs) over.push(clientId);
-		}
-		for (const clientId of over) this.delete(clientId);
+	/**
+	 * Ends sessions whose time is over at `nowMs`, among the next `rows` of them, going round. Returns how many. One that it has
+	 * not come to yet is found to have ended when its client comes back.
+	 */
+	expire(nowMs: number, rows: number): number {
+		const page = this.#log.pageState(MQTT_SESSION, this.#expired, undefined, rows);
+		const over = page.filter(([, bytes]) => bufferOf(bytes).readDoubleLE(0) <= nowMs);
+		for (const [clientId] of over) this.delete(clientId);
+		const last = page.at(-1)?.[0];
+		// The next key there can be; from the start again behind the last.
+		this.#expired = last === undefined || page.length < rows ? "" : `${last}\0`;
 		return over.length;
 	}
 

@@ -7,6 +7,7 @@ const SECTIONS: readonly (readonly [title: string, prefixes: readonly string[]])
 	["The gateway", ["data.", "log.level", "memory."]],
 	["The MQTT door", ["mqtt."]],
 	["The native door", ["native."]],
+	["The HTTP door", ["http."]],
 	["Topics: what holds where a topic has no setting of its own", ["num.", "log.", "message."]],
 	["Commits and the journal", ["commit.", "journal."]],
 	["Routes from MQTT to topics", ["routes"]],

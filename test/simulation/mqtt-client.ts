@@ -86,16 +86,20 @@ export class MqttClient implements LinkEnd {
 	/** Of its session: QoS 2 events that it has and that are not released. */
 	readonly #received = new Map<number, number>();
 	/** A new session was asked for and may not have been made. */
-	#mustClean = true;
+	#mustClean = false;
+	/** A CONNECT that got no answer may have made a session. */
+	#mayBeMade = false;
 	#sessions = 0;
 	#lastPacketId = 0;
 	// Of the connection:
 	#wasClean = false;
+	#wasMade = false;
 	#saidGoodbye = false;
 	#serverReceiveMaximum = 65_535;
 	#serverAliases = 0;
 	readonly #ownAliases = new Map<string, number>();
 	#heardGoodbye = false;
+	#isAccepted = false;
 	readonly #aliases = new Map<number, string>();
 	/** Publishes of the door that are not acknowledged over this connection. */
 	readonly #unacknowledged = new Set<number>();
@@ -114,7 +118,8 @@ export class MqttClient implements LinkEnd {
 		this.traits = traits;
 		this.#random = random;
 		this.#world = world;
-		this.session = this.#newSession();
+		this.session = this.#newSession(false);
+		this.session.over = true;
 	}
 
 	get offline(): boolean {
@@ -152,6 +157,8 @@ export class MqttClient implements LinkEnd {
 		const { version, kept, receiveMaximum, topicAliasMaximum } = this.traits;
 		const cleanStart = !kept || this.#mustClean || (options.clean ?? false);
 		if (cleanStart) this.#mustClean = true;
+		this.#wasMade = this.#mayBeMade;
+		this.#mayBeMade ||= !cleanStart;
 		this.#wasClean = cleanStart;
 		for (const will of this.#wills) {
 			const due = Math.max(will.endedMs, this.#world.startedMs) + will.delayMs + 2500;
@@ -286,7 +293,7 @@ export class MqttClient implements LinkEnd {
 	}
 
 	ping(): void {
-		this.#send({ type: "pingreq" });
+		if (this.online) this.#send({ type: "pingreq" });
 	}
 
 	/** `withWill`: reason code 0x04 of MQTT 5. */
@@ -309,7 +316,7 @@ export class MqttClient implements LinkEnd {
 			if (length === 0) return;
 			const packet = decodePacket(this.#bytes, 0, length, this.traits.version, "server");
 			this.#bytes = this.#bytes.subarray(length);
-			this.#world.model.turn++;
+			if (packet.type !== "pingresp") this.#world.model.turn++;
 			this.#packet(packet);
 		}
 	}
@@ -336,6 +343,7 @@ export class MqttClient implements LinkEnd {
 		this.online = false;
 		this.#saidGoodbye = false;
 		this.#heardGoodbye = false;
+		this.#isAccepted = false;
 		this.#bytes = Buffer.alloc(0);
 		this.#aliases.clear();
 		this.#ownAliases.clear();
@@ -345,11 +353,11 @@ export class MqttClient implements LinkEnd {
 		this.#others.length = 0;
 		this.#answersDue = [];
 		this.#asked.clear();
-		if (!this.traits.kept) this.session.over = true;
+		if (!this.session.kept) this.session.over = true;
 	}
 
-	#newSession(): ModelSession {
-		const { kept, retainAsPublished } = this.traits;
+	#newSession(kept: boolean): ModelSession {
+		const { retainAsPublished } = this.traits;
 		const session = new ModelSession(this.name, ++this.#sessions, kept, retainAsPublished);
 		this.#world.model.sessions.push(session);
 		this.#outgoing.clear();
@@ -385,9 +393,7 @@ export class MqttClient implements LinkEnd {
 
 	#packet(packet: Packet): void {
 		if (this.#heardGoodbye) throw new Violation(`${this.name}: ${packet.type} after DISCONNECT`);
-		if (!this.online && !this.#saidGoodbye && packet.type !== "connack" && this.#wasConnacked === false) {
-			throw new Violation(`${this.name}: ${packet.type} before CONNACK`);
-		}
+		if (this.#isAccepted === (packet.type === "connack")) throw new Violation(`${this.name}: ${packet.type} out of turn`);
 		switch (packet.type) {
 			case "connack":
 				return this.#connack(packet);
@@ -421,24 +427,23 @@ export class MqttClient implements LinkEnd {
 		}
 	}
 
-	#wasConnacked = false;
-
 	#connack({ reasonCode, sessionPresent, properties }: ConnackPacket): void {
 		const { model, clock } = this.#world;
 		model.tell(`${this.name}: CONNACK ${reasonCode}${sessionPresent ? " session present" : ""}`);
 		if (reasonCode !== 0) return;
 		this.online = true;
-		this.#wasConnacked = true;
+		this.#isAccepted = true;
 		this.#serverReceiveMaximum = properties.receiveMaximum ?? 65_535;
 		this.#serverAliases = properties.topicAliasMaximum ?? 0;
 		if (this.#will !== undefined) this.#will.accepted = true;
 		if (sessionPresent && this.#wasClean) throw new Violation(`${this.name}: a session is present after a clean start`);
-		if (!sessionPresent) {
-			if (!this.#wasClean && this.session.confirmed) throw new Violation(`${this.session.name} was to be kept and is not there`);
+		if (!sessionPresent || (this.session.over && this.#wasMade)) {
+			if (!this.#wasClean && this.session.confirmed && !this.session.over) throw new Violation(`${this.session.name} was to be kept and is not there`);
 			this.session.over = true;
-			this.session = this.#newSession();
-		}
-		this.#mustClean = !this.traits.kept;
+			this.session = this.#newSession(this.traits.kept && (this.traits.version === 5 || !this.#wasClean));
+		} else if (this.session.over) throw new Violation(`${this.session.name} had ended and is present`);
+		this.#mustClean = false;
+		this.#mayBeMade = false;
 		for (const will of this.#wills) {
 			if (sessionPresent && clock.monotonic() < will.endedMs + will.delayMs && will.event.places.length === 0) will.event.fate = "never";
 		}
@@ -465,7 +470,8 @@ export class MqttClient implements LinkEnd {
 		}
 		const had = packetId === undefined ? undefined : this.#received.get(packetId);
 		if (qos === 2) {
-			if (had !== undefined && (had !== id || !dup)) throw new Violation(`${this.session.name}: e${id} under the identifier ${packetId} of e${had}, which is not released${dup ? " (DUP)" : ""}`);
+			// A retained message may be another when it is sent again.
+			if (had !== undefined && ((had !== id && !retain) || !dup)) throw new Violation(`${this.session.name}: e${id} under the identifier ${packetId} of e${had}, which is not released${dup ? " (DUP)" : ""}`);
 			seen = had === undefined;
 			this.#received.set(packetId!, id);
 			this.#pubrecs.push(packetId!);

@@ -147,6 +147,10 @@ export class Link implements Transport {
 		this.#pumpDown();
 	}
 
+	get frozen(): boolean {
+		return this.#frozen;
+	}
+
 	get over(): boolean {
 		return this.#over;
 	}

@@ -158,7 +158,7 @@ export class MqttModel {
 		const event = this.events.get(id);
 		if (event === undefined) throw new Violation(`${session.name} got e${id}, which nobody published`);
 		if (event.topic !== topic) throw new Violation(`${session.name} got e${id} of ${event.topic} as ${topic}`);
-		if (arrival.qos > event.qos) throw new Violation(`${session.name} got e${id} at QoS ${arrival.qos}, published at ${event.qos}`);
+		if (arrival.qos > event.qos && !(arrival.dup && arrival.retain)) throw new Violation(`${session.name} got e${id} at QoS ${arrival.qos}, published at ${event.qos}`);
 		const wanted = session.subscriptions.some(
 			({ match, overTurn }) => filterMatches(match, topic) && (overTurn === undefined || event.sentTurn < overTurn),
 		);

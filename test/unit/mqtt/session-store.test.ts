@@ -85,7 +85,7 @@ describe("a session's rows", () => {
 		expect(rows.rows.size).toBe(8);
 		expect(store.load("c", 0)).toBeUndefined();
 		expect(store.load("c2", 0)?.sent.length).toBe(1);
-		expect(store.expire(5000)).toBe(2);
+		expect(store.expire(5000, 100)).toBe(2);
 		expect(rows.rows.size).toBe(0);
 	});
 
@@ -106,7 +106,7 @@ describe("a session's rows", () => {
 		store.save(new Session("for ever", NEVER_EXPIRES), NOWHERE, Number.NaN);
 		store.save(new Session("off", 10), NOWHERE, expiryMs(10, 0));
 		store.allDisconnected(50_000);
-		expect(store.expire(59_999)).toBe(1);
+		expect(store.expire(59_999, 100)).toBe(1);
 		expect(store.load("off", 59_999)).toBeUndefined();
 		expect(store.load("on", 59_999)).toBeDefined();
 		expect(store.load("on", 60_000)).toBeUndefined();

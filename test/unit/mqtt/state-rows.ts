@@ -25,6 +25,10 @@ export class StateRows {
 			if (name.startsWith(`${space}/`) && key.startsWith(prefix)) yield [key, value];
 		}
 	}
+	pageState(space: number, from: string, to: string | undefined, limit: number): [string, Uint8Array][] {
+		const rows = [...this.scanState(space, "")].filter(([key]) => key >= from && (to === undefined || key < to));
+		return rows.sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, limit);
+	}
 	group<T>(_bytes: number, work: () => T): T {
 		return work();
 	}
