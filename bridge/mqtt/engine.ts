@@ -36,6 +36,8 @@ const EXPIRE_TICKS = 60;
 const SESSIONS_LOOKS = 10_000;
 /** Retained messages looked at per tick for whether they have expired. */
 const RETAINED_LOOKS = 64;
+/** What a stop waits for a commit under way: a disk may become full just then. */
+const COMMIT_PATIENCE_MS = 10_000;
 const OUTPUT_BUDGET_BYTES = 8 * 1024 * 1024;
 
 export class Engine {
@@ -264,10 +266,16 @@ export class Engine {
 
 	/** Storage that failed acknowledges nothing; the door closes all the same. */
 	async #settled(): Promise<void> {
+		const { log, clock } = this.broker;
+		if (log.refusal !== undefined) return; // a full disk: what waits for it was acknowledged to nobody
+		const patience = Promise.withResolvers<void>();
+		const timer = clock.after(COMMIT_PATIENCE_MS, patience.resolve);
 		try {
-			await this.broker.log.whenCommitted();
+			await Promise.race([log.whenCommitted(), patience.promise]);
 		} catch (error) {
 			this.broker.logger.error("MQTT publishes in flight were not stored", { error: String(error) });
+		} finally {
+			timer.cancel();
 		}
 	}
 }

@@ -41,10 +41,14 @@ export class SysTopics {
 		this.#engine = engine;
 		this.#intervalSeconds = intervalSeconds;
 		this.#values = new SysValues(engine, version);
-		this.#topics = [...this.#values.all()].map(([name, value]) => {
-			const whole = `${SYS_ROOT}/broker/${name}`;
-			return { name: whole, nameBytes: Buffer.from(whole), value, text: "" };
-		});
+		this.#topics = [...this.#values.all()].map(([name, value]) => topicOf(name, value));
+	}
+
+	/** One more, below `$SYS/broker/`. */
+	add(name: string, value: () => string): void {
+		this.#topics.push(topicOf(name, value));
+		this.#generation = -1;
+		this.#taken = -1;
 	}
 
 	/** The engine's sweep, once a second. */
@@ -86,6 +90,11 @@ export class SysTopics {
 		}
 		return this.#wanted;
 	}
+}
+
+function topicOf(name: string, value: () => string): SysTopic {
+	const whole = `${SYS_ROOT}/broker/${name}`;
+	return { name: whole, nameBytes: Buffer.from(whole), value, text: "" };
 }
 
 /** At QoS 0: the next value makes up for one that was lost, and a hundred at once fit no window. */

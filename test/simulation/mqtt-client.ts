@@ -334,7 +334,7 @@ export class MqttClient implements LinkEnd {
 				if (inOrder && will.event.places.length === 0) will.event.fate = "never";
 			} else if (will.accepted && will.delayMs === 0) will.event.fate = "must";
 			else {
-				will.endedMs = this.#world.clock.monotonic();
+				will.endedMs = Math.min(this.#world.clock.monotonic(), this.link!.endedMs);
 				this.#wills.push(will);
 			}
 			this.#will = undefined;
@@ -393,7 +393,7 @@ export class MqttClient implements LinkEnd {
 
 	#packet(packet: Packet): void {
 		if (this.#heardGoodbye) throw new Violation(`${this.name}: ${packet.type} after DISCONNECT`);
-		if (this.#isAccepted === (packet.type === "connack")) throw new Violation(`${this.name}: ${packet.type} out of turn`);
+		if (this.#isAccepted === (packet.type === "connack")) throw new Violation(`${this.name}: ${JSON.stringify(packet)} out of turn`);
 		switch (packet.type) {
 			case "connack":
 				return this.#connack(packet);

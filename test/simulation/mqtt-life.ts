@@ -132,11 +132,16 @@ export class MqttLife {
 	async run(): Promise<void> {
 		this.#start();
 		for (let step = 0; step < this.#steps; step++) {
-			await this.#step(this.#random.weighted(this.#weights));
+			try {
+				await this.#step(this.#random.weighted(this.#weights));
+			} catch (error) {
+				if (!this.world.disk.off || error instanceof Violation) throw error;
+			}
 			if (this.#random.chance(0.7)) await this.world.clock.advance(this.#random.pick([0.1, 1, 3, 10]));
 			if (this.world.disk.off) await this.#kill();
 			this.#check();
 		}
+		this.world.disk.stopAfter(Number.POSITIVE_INFINITY);
 		await this.#rest();
 		await this.#end();
 		const { events, sessions } = this.model;
@@ -394,8 +399,8 @@ export class MqttLife {
 				if (client.offline) client.connect();
 				client.link?.read();
 				client.acknowledge(100);
-				if (round % 10 === 0) client.ping();
 			}
+			if (round % 10 === 0) for (const client of this.clients) client.ping();
 			await clock.advance(round % 20 === 0 ? 1000 : 100);
 			if (disk.off) return;
 			const isQuiet = turn === this.model.turn && clients.every((client) => client.online && client.done && client.link?.busy !== true);
@@ -440,6 +445,7 @@ export class MqttLife {
 			if (this.world.disk.off) return;
 			client.subscribe([{ filter, qos: 1 }]);
 			await this.#settle([client]);
+			if (!this.world.disk.off) await this.#harvest();
 			if (this.world.disk.off) return;
 			if (filter === "#") checkRetained(this.model, client.session);
 			else checkReplay(this.model, client.session, gone);

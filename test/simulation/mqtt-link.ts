@@ -26,8 +26,8 @@ export class Link implements Transport {
 	handler: TransportHandler | undefined;
 	/** The client reads what comes. */
 	reading = true;
-	/** The door has ended it, or knows that it is gone. */
-	endedByDoor = false;
+	/** When the door ended it, or knew that it was gone. */
+	endedMs = Number.POSITIVE_INFINITY;
 	/** The client takes no part any more. */
 	left = false;
 	#up = Buffer.alloc(0);
@@ -96,12 +96,12 @@ export class Link implements Transport {
 	}
 
 	end(): void {
-		this.endedByDoor = true;
+		this.#doorEnded();
 		this.#pumpDown();
 	}
 
 	destroy(): void {
-		this.endedByDoor = true;
+		this.#doorEnded();
 		this.#finish(false);
 	}
 
@@ -137,7 +137,7 @@ export class Link implements Transport {
 	/** The door's process is gone. */
 	doorDied(): void {
 		this.#dead = true;
-		this.endedByDoor = true;
+		this.#doorEnded();
 		this.#finish(false);
 	}
 
@@ -153,6 +153,14 @@ export class Link implements Transport {
 
 	get over(): boolean {
 		return this.#over;
+	}
+
+	get endedByDoor(): boolean {
+		return this.endedMs < Number.POSITIVE_INFINITY;
+	}
+
+	#doorEnded(): void {
+		this.endedMs = Math.min(this.endedMs, this.#clock.monotonic());
 	}
 
 	/** Something is on its way. */
@@ -249,7 +257,7 @@ export class Link implements Transport {
 		if (!this.#dead && handler !== undefined) {
 			this.#clock.after(this.#random.chance(0.5) ? 0 : this.#delay(), () => {
 				if (this.#dead) return;
-				this.endedByDoor = true;
+				this.#doorEnded();
 				this.#guard(() => handler.closed());
 			});
 		}

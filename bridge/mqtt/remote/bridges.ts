@@ -31,6 +31,7 @@ export class Bridges {
 		const gatewayId = configs.length === 0 ? "" : gatewayIdOf(engine, services.random);
 		const shared = { engine, ...services, gatewayId, reader: new EventReader(engine.routes) };
 		this.#bridges = configs.map((config) => new Bridge(config, shared));
+		for (const bridge of this.#bridges) announce(engine, bridge);
 		this.#forgetOthers(configs);
 		if (configs.length === 0) return;
 		engine.broker.topics.onChange(() => {
@@ -77,6 +78,14 @@ export class Bridges {
 			}
 		});
 	}
+}
+
+/** Below $SYS: whether it is connected, under mosquitto's name for that; how far it is behind; what went wrong last. */
+function announce({ sys }: Engine, bridge: Bridge): void {
+	const { name } = bridge.status;
+	sys.add(`connection/${name}/state`, () => (bridge.status.state === "connected" ? "1" : "0"));
+	sys.add(`headwater/bridge/${name}/lag`, () => String(bridge.status.lag));
+	sys.add(`headwater/bridge/${name}/last-error`, () => bridge.status.lastError ?? "");
 }
 
 /** Made once: the gateway as it is known in `headwater-bridge` properties. */

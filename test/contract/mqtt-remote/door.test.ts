@@ -52,6 +52,22 @@ describe("a bridge to a broker of MQTT 5", () => {
 		expect(gateway.status).toMatchObject({ looped: 0, received: 21 });
 	});
 
+	it("is to be seen below $SYS: connected or not, and how far it is behind", async () => {
+		const remote = kept(await TestDoor.open());
+		const gateway = kept(await BridgedGateway.open(to(remote.port, { out: [{ filter: "#" }] })));
+		await gateway.connected();
+		const client = await gateway.test.client();
+		const seen = new Map<string, string>();
+		client.on("message", (topic, payload) => seen.set(topic, payload.toString()));
+		await client.subscribeAsync(["$SYS/broker/connection/+/state", "$SYS/broker/headwater/bridge/#"]);
+		await until(() => seen.size === 3, "the topics");
+		expect(Object.fromEntries(seen)).toEqual({
+			"$SYS/broker/connection/up/state": "1",
+			"$SYS/broker/headwater/bridge/up/lag": "0",
+			"$SYS/broker/headwater/bridge/up/last-error": "",
+		});
+	});
+
 	it("carries properties, counts expiry down, and says which gateway it was", async () => {
 		const remote = kept(await TestDoor.open());
 		const gateway = kept(await BridgedGateway.open(to(remote.port, { out: [{ filter: "#" }] })));
