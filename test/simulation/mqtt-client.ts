@@ -301,6 +301,7 @@ export class MqttClient implements LinkEnd {
 		if (this.link === undefined) return;
 		const reasonCode = withWill && this.traits.version === 5 ? 4 : 0;
 		if (reasonCode === 0) this.#saidGoodbye = true;
+		this.link.saidGoodbye = true;
 		this.#world.model.tell(`${this.session.name}: DISCONNECT ${reasonCode}`);
 		this.#send({ type: "disconnect", reasonCode, properties: NO_PROPERTIES });
 		this.online = false;
@@ -481,7 +482,7 @@ export class MqttClient implements LinkEnd {
 		}
 		if (id === 0) return;
 		const { crashes, turn } = model;
-		model.arrived(this.session, id, name, { turn, qos, retain, dup, seen, link: link.number, linkOver: () => link.endedByDoor || link.over, crashes });
+		model.arrived(this.session, id, name, { turn, qos, retain, dup, seen, link: link.number, linkOver: () => link.endedByDoor || link.over || link.saidGoodbye, crashes });
 	}
 
 	#topicOf(topic: string, alias: number | undefined): string {

@@ -28,6 +28,8 @@ export class Link implements Transport {
 	reading = true;
 	/** When the door ended it, or knew that it was gone. */
 	endedMs = Number.POSITIVE_INFINITY;
+	/** The client has sent DISCONNECT. */
+	saidGoodbye = false;
 	/** The client takes no part any more. */
 	left = false;
 	#up = Buffer.alloc(0);
