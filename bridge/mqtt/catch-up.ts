@@ -53,7 +53,7 @@ export class CatchUp {
 
 	/** Sends what can be sent now. `patiently`: for a while nothing was acknowledged. */
 	run(outbox: Outbox, patiently = false): void {
-		if (outbox.closed || !this.#retained.run(outbox, patiently)) return;
+		if (outbox.closed || outbox.waits || !this.#retained.run(outbox, patiently)) return;
 		const { link } = outbox;
 		while (!outbox.closed && !outbox.reading && outbox.tracks !== undefined) {
 			if (link.output.blocked || (!outbox.worthwhile && !patiently)) return;

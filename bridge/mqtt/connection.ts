@@ -46,6 +46,8 @@ export class Connection implements TransportHandler, Recipient {
 	/** From a successful CONNECT until the connection ends. */
 	session: Session | undefined;
 	ended = false;
+	/** CONNACK was sent: nothing may come before it [MQTT-3.2.0-1]. */
+	accepted = false;
 	/** The client's Maximum Packet Size. */
 	maxPacketBytes = Number.MAX_SAFE_INTEGER;
 	window = 0;
@@ -433,7 +435,9 @@ export class Connection implements TransportHandler, Recipient {
 	end(reasonCode: number, why: string, serverReference?: string): void {
 		if (this.ended) return;
 		const { session, version, maxPacketBytes } = this;
-		this.#last(session && farewell({ version, reasonCode, why, serverReference, maxPacketBytes }));
+		this.#last(
+			session && this.accepted ? farewell({ version, reasonCode, why, serverReference, maxPacketBytes }) : undefined,
+		);
 	}
 
 	/** Closes without a word. */

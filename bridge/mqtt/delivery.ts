@@ -282,15 +282,23 @@ export class Deliveries {
 		session.bounded = true;
 		for (const [id, position] of this.positions(subscription.match, outbox)) {
 			const start = Math.min(starts.get(id) ?? position, position);
+			this.goBack(outbox, id, start, position);
 			subscription.since.set(id, start);
-			for (const other of session.subscriptions?.values() ?? []) {
-				if (other === subscription || other.kind !== "replay") continue;
-				other.since ??= new Map();
-				other.since.set(id, Math.max(other.since.get(id) ?? 0, position));
-			}
-			outbox.rewind(id, start, position);
-			this.rewound(outbox, id);
 		}
+	}
+
+	/** A subscriber goes back in a partition, from `position` where it is; what it has replayed until there is not repeated. */
+	goBack(outbox: Outbox, id: number, offset: number, position: number): void {
+		if (offset >= position) return;
+		const { session } = outbox;
+		for (const subscription of session.replays > 0 ? session.subscriptions!.values() : []) {
+			if (subscription.kind !== "replay") continue;
+			subscription.since ??= new Map();
+			subscription.since.set(id, Math.max(subscription.since.get(id) ?? 0, position));
+			session.bounded = true;
+		}
+		outbox.rewind(id, offset, position);
+		this.rewound(outbox, id);
 	}
 
 	/** The highest partition id given out. */
@@ -320,6 +328,7 @@ export class Deliveries {
 			next.push([id, track?.next ?? feed.next]);
 			if (track !== undefined && track.sentBelow > track.next) floors.push([id, track.sentBelow]);
 		}
+		const replays = session.replays === 0 ? [] : replayPositions(session);
 		const retained = outbox?.scans?.map(({ subscription, after }) => [subscription.filter, after ?? null] as const);
 		return {
 			next,
@@ -335,6 +344,7 @@ export class Deliveries {
 			lastOrder: outbox?.lastOrder ?? 0,
 			...(floors.length > 0 && { floors }),
 			...(retained !== undefined && { retained }),
+			...(replays.length > 0 && { replays }),
 		};
 	}
 
@@ -361,6 +371,10 @@ export class Deliveries {
 		const newest = sent.at(-1);
 		outbox.lastPacketId =
 			newest !== undefined && newest.order > cursors.lastOrder ? newest.packetId : cursors.lastPacketId;
+		for (const [filter, since] of cursors.replays ?? []) {
+			const subscription = session.subscriptions?.get(filter);
+			if (subscription?.kind === "replay") subscription.since = new Map(since);
+		}
 		for (const [id, feed] of this.feeds) {
 			const position = positionOf(id, feed);
 			// What lies before it was sent; a replay too is past it.
@@ -394,4 +408,14 @@ export class Deliveries {
 		this.feeds.clear();
 		this.#concerned.clear();
 	}
+}
+
+/** From where on events are for each replay, while it has not reached the live end. */
+function replayPositions({ subscriptions, outbox }: Session): [string, [number, number][]][] {
+	const positions: [string, [number, number][]][] = [];
+	for (const { kind, filter, since } of subscriptions?.values() ?? []) {
+		if (kind !== "replay" || since === undefined) continue;
+		positions.push([filter, [...since].map(([id, offset]) => [id, Math.max(offset, outbox?.track(id)?.next ?? 0)])]);
+	}
+	return positions;
 }

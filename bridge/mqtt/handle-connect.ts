@@ -135,6 +135,7 @@ function accept(connection: Connection, session: Session, kept: KeptSession | un
 		connection.close();
 		return;
 	}
+	connection.accepted = true;
 	if (kept === undefined) return;
 	resume(connection, session, kept);
 	connection.engine.saveConnected(session);

@@ -67,8 +67,9 @@ function subscribeAll(connection: Connection, session: Session, packet: Subscrib
 	const { engine } = connection;
 	if (engine.retainAvailable) for (const each of current) engine.retainedDelivery.add(session.outbox!, each);
 	answered(connection, session, { type: "suback", packetId: packet.packetId, reasonCodes, properties: {} }, granted);
-	if (current.length === 0) return;
+	if (current.length === 0 && starts.size === 0) return;
 	// SUBACK first, though the standard would allow otherwise.
+	if (session.durable && session.outbox !== undefined) session.outbox.waits = true;
 	const send = () => engine.guarded("sending what is retained", () => sendCurrent(connection, session, current));
 	if (session.durable) engine.broker.log.onCommit({ committed: send });
 	else send();
@@ -151,13 +152,14 @@ function sendCurrent(connection: Connection, session: Session, current: readonly
 	const { engine } = connection;
 	const { outbox } = session;
 	if (connection.ended || outbox === undefined) return;
+	outbox.waits = false;
 	const nowMs = engine.broker.clock.now();
 	for (const subscription of current) {
 		for (const event of engine.sys.matching(subscription.match)) {
 			if (!outbox.offer(event, subscription, nowMs)) engine.stats.droppedVolatile++;
 		}
 	}
-	engine.retainedDelivery.start(outbox);
+	engine.catchUp.run(outbox);
 }
 
 export function handleUnsubscribe(connection: Connection, session: Session, packet: UnsubscribePacket): void {

@@ -115,6 +115,8 @@ export class Outbox implements PublishOptions {
 	held: { readonly partition: number; readonly bytes: Buffer } | undefined;
 	/** The connection is gone. */
 	closed = false;
+	/** A SUBACK that goes before the rest waits for its commit. */
+	waits = false;
 
 	// The next packet, as PublishOptions: written here so that none is allocated.
 	readonly version: Version;

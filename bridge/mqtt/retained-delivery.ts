@@ -15,8 +15,6 @@ import type { Subscription } from "./subscriptions.ts";
 /** Where the subscription stands in the store. */
 export interface RetainedScan {
 	readonly subscription: Subscription<Session>;
-	/** SUBACK has left. */
-	started: boolean;
 	/** The last topic that it is done with. */
 	after: string | undefined;
 	/** By partition id: events from that offset on come live. Partitions made later do so from their start. */
@@ -47,19 +45,13 @@ export class RetainedDelivery {
 		this.#run = run;
 	}
 
-	/** The subscription is new, and what comes from now on it gets as it comes. `start` follows. */
+	/** The subscription is new, and what comes from now on it gets as it comes. */
 	add(outbox: Outbox, subscription: Subscription<Session>): void {
 		this.cancel(outbox, subscription.filter);
 		const live = this.#deliveries.positions(subscription.match, undefined);
 		const { highestPartition } = this.#deliveries;
 		outbox.scans ??= [];
-		outbox.scans.push({ subscription, after: undefined, live, highestPartition, sent: undefined, started: false });
-	}
-
-	/** Sends what `add` found due. */
-	start(outbox: Outbox): void {
-		for (const scan of outbox.scans ?? []) scan.started = true;
-		if (outbox.scans !== undefined) this.#goOn(outbox);
+		outbox.scans.push({ subscription, after: undefined, live, highestPartition, sent: undefined });
 	}
 
 	cancel(outbox: Outbox, filter: string): void {
@@ -78,7 +70,6 @@ export class RetainedDelivery {
 			outbox.scans ??= [];
 			outbox.scans.push({
 				subscription,
-				started: true,
 				after: after ?? undefined,
 				live: new Map(),
 				highestPartition: Number.POSITIVE_INFINITY,
@@ -90,7 +81,7 @@ export class RetainedDelivery {
 	/** Sends what can be sent now. True: nothing is left. */
 	run(outbox: Outbox, patiently = false): boolean {
 		if (outbox.retainedRepeats !== undefined && !this.#repeat(outbox)) return false;
-		const scan = outbox.scans?.find(({ started }) => started);
+		const scan = outbox.scans?.[0];
 		if (scan === undefined) return true;
 		if (outbox.link.output.blocked || (!outbox.worthwhile && !patiently)) return false;
 		const nowMs = this.#broker.clock.now();

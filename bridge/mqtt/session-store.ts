@@ -37,6 +37,8 @@ export interface Cursors {
 	])[];
 	/** Partition id and, where `next` went back for a replay or a group, the offset below which all else was sent. */
 	readonly floors?: readonly (readonly [partition: number, offset: number])[];
+	/** By filter of a replay: partition id and the offset from which on events are for it. */
+	readonly replays?: readonly (readonly [filter: string, since: readonly (readonly [number, number])[]])[];
 	/** By filter: up to which topic its retained messages were sent. */
 	readonly retained?: readonly (readonly [filter: string, after: string | null])[];
 	readonly lastPacketId: number;

@@ -21,8 +21,8 @@ export const BUCKETS = 64;
 export interface GroupFeeds {
 	/** By partition id. */
 	readonly feeds: ReadonlyMap<number, Feed>;
-	/** Lets go of what the subscriber has read ahead in a partition: its position there changed. */
-	rewound(outbox: Outbox, partition: number): void;
+	/** A member goes back in a partition, from `position` where it is. */
+	goBack(outbox: Outbox, partition: number, offset: number, position: number): void;
 }
 
 export class SharedGroup {
@@ -247,9 +247,7 @@ export class SharedGroup {
 			}
 			from = Math.max(from, partition.logStartOffset);
 			const position = outbox.track(partition.id)?.next ?? next;
-			if (from >= position) continue;
-			outbox.rewind(partition.id, from, position);
-			this.#deliveries.rewound(outbox, partition.id);
+			this.#deliveries.goBack(outbox, partition.id, from, position);
 		}
 	}
 

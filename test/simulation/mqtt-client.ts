@@ -33,6 +33,12 @@ export interface ClientTraits {
 	readonly packetIds: number;
 }
 
+/** A subscription to be asked for. */
+export interface Wish {
+	readonly filter: string;
+	readonly qos: Qos;
+}
+
 export interface WillPlan {
 	readonly topic: string;
 	readonly qos: Qos;
@@ -63,6 +69,8 @@ interface WillUnderWay {
 	accepted: boolean;
 	/** When its connection ended. */
 	endedMs: number;
+	/** A CONNECT after it was sent, and may have made it void. */
+	isTried: boolean;
 }
 
 interface Asked {
@@ -109,6 +117,10 @@ export class MqttClient implements LinkEnd {
 	/** Identifiers of publishes sent over this connection, in order: as the answers have to come. */
 	#answersDue: number[] = [];
 	readonly #asked = new Map<number, Asked>();
+	#early: readonly Wish[] = [];
+	#earlyId = 0;
+	/** Asked for without ever hearing of it. */
+	#lost: readonly Wish[] = [];
 	#will: WillUnderWay | undefined;
 	/** Wills of connections that are over, which may still come. */
 	#wills: WillUnderWay[] = [];
@@ -145,10 +157,22 @@ export class MqttClient implements LinkEnd {
 	}
 
 	/** Takes over from its own former connection, if there is one. */
-	connect(options: { clean?: boolean; will?: WillPlan | undefined; keepAliveSeconds?: number } = {}): void {
+	connect(
+		options: {
+			clean?: boolean;
+			will?: WillPlan | undefined;
+			keepAliveSeconds?: number;
+			/** Asked for right behind CONNECT, as clients may [MQTT-3.1.2 of 3.1.1]. */
+			subscriptions?: readonly Wish[];
+			topic?: string;
+		} = {},
+	): void {
 		const { model, clock } = this.#world;
 		if (this.link !== undefined) {
-			this.link.left = true;
+			const { link: former } = this;
+			former.left = true;
+			// What it asked for must not come behind what it asks for now.
+			if (!this.#isAccepted && (this.#wasClean || this.#early.length > 0)) former.cut();
 			this.#left(false);
 		}
 		const link = this.#world.dial(this);
@@ -162,14 +186,15 @@ export class MqttClient implements LinkEnd {
 		this.#wasClean = cleanStart;
 		for (const will of this.#wills) {
 			const due = Math.max(will.endedMs, this.#world.startedMs) + will.delayMs + 2500;
-			if (will.accepted && clock.monotonic() > due) will.event.fate = "must";
+			if (will.accepted && !will.isTried && clock.monotonic() > due) will.event.fate = "must";
+			will.isTried = true;
 		}
 		const { will } = options;
 		if (will !== undefined) {
 			const { topic, qos, retain, delaySeconds } = will;
 			const event = model.publish({ topic, qos, retain, expires: false, by: this.name, isWill: true });
 			const delayMs = version === 5 ? delaySeconds * 1000 : 0;
-			this.#will = { event, delayMs, accepted: false, endedMs: 0 };
+			this.#will = { event, delayMs, accepted: false, endedMs: 0, isTried: false };
 			model.tell(`${this.name}: has the will e${event.id} to ${topic}, QoS ${qos}${retain ? ", retained" : ""}, after ${delayMs} ms`);
 		}
 		model.tell(`${this.name}: CONNECT over link ${link.number}, clean ${cleanStart}`);
@@ -195,13 +220,39 @@ export class MqttClient implements LinkEnd {
 						}
 					: NO_PROPERTIES,
 		});
+		// It does not know yet which session they are for.
+		if (options.subscriptions !== undefined) this.#early = options.subscriptions;
+		if (this.#early.length > 0) this.#askEarly();
+		if (options.topic !== undefined) this.publish(options.topic, 0, { retain: false, empty: false, expirySeconds: 0, pad: 0 });
 	}
 
-	subscribe(asked: readonly { filter: string; qos: Qos }[]): void {
+	#askEarly(): void {
+		const packetId = this.#freePacketId();
+		if (packetId === undefined) {
+			this.#early = [];
+			return;
+		}
+		this.#earlyId = packetId;
+		this.#world.model.tell(`${this.name}: SUBSCRIBE early ${this.#early.map(({ filter, qos }) => `${filter} QoS ${qos}`).join(", ")}`);
+		this.#sendSubscribe(packetId, this.#early);
+	}
+
+	subscribe(asked: readonly Wish[]): void {
 		const { model } = this.#world;
 		const packetId = this.#freePacketId();
 		if (packetId === undefined) return;
-		const subscriptions = asked.map(({ filter, qos }) => {
+		this.#noteAsked(packetId, asked);
+		model.tell(`${this.session.name}: SUBSCRIBE ${asked.map(({ filter, qos }) => `${filter} QoS ${qos}`).join(", ")}`);
+		this.#sendSubscribe(packetId, asked);
+	}
+
+	#noteAsked(packetId: number, asked: readonly Wish[]): void {
+		this.#asked.set(packetId, { kind: "suback", subscriptions: this.#note(asked) });
+	}
+
+	#note(asked: readonly Wish[]): ModelSubscription[] {
+		const { model } = this.#world;
+		return asked.map(({ filter, qos }) => {
 			const askedTurn = ++model.turn;
 			const current = this.session.current(filter);
 			if (current !== undefined && current.leftTurn === undefined) {
@@ -224,8 +275,9 @@ export class MqttClient implements LinkEnd {
 			this.session.subscriptions.push(made);
 			return made;
 		});
-		this.#asked.set(packetId, { kind: "suback", subscriptions });
-		model.tell(`${this.session.name}: SUBSCRIBE ${asked.map(({ filter, qos }) => `${filter} QoS ${qos}`).join(", ")}`);
+	}
+
+	#sendSubscribe(packetId: number, asked: readonly Wish[]): void {
 		const { retainAsPublished } = this.traits;
 		this.#send({
 			type: "subscribe",
@@ -354,6 +406,8 @@ export class MqttClient implements LinkEnd {
 		this.#others.length = 0;
 		this.#answersDue = [];
 		this.#asked.clear();
+		this.#lost = [...this.#lost, ...this.#early];
+		this.#early = [];
 		if (!this.session.kept) this.session.over = true;
 	}
 
@@ -445,11 +499,17 @@ export class MqttClient implements LinkEnd {
 		} else if (this.session.over) throw new Violation(`${this.session.name} had ended and is present`);
 		this.#mustClean = false;
 		this.#mayBeMade = false;
+		if (sessionPresent) this.#note(this.#lost);
+		this.#lost = [];
+		if (this.#early.length > 0) this.#noteAsked(this.#earlyId, this.#early);
+		this.#early = [];
 		for (const will of this.#wills) {
-			if (sessionPresent && clock.monotonic() < will.endedMs + will.delayMs && will.event.places.length === 0) will.event.fate = "never";
+			// An orderly stop publishes at once what waits.
+			if (sessionPresent && will.endedMs > this.#world.startedMs && clock.monotonic() < will.endedMs + will.delayMs && will.event.places.length === 0) will.event.fate = "never";
 		}
 		this.#wills = [];
 		for (const [packetId, outgoing] of this.#outgoing) {
+			if (this.#answersDue.includes(packetId)) continue;
 			const { event, packet, released } = outgoing;
 			if (released) this.#send({ type: "pubrel", packetId, reasonCode: 0, properties: NO_PROPERTIES });
 			else this.#sendPublish(event, { ...packet, dup: true });

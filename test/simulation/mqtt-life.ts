@@ -7,7 +7,7 @@ import type { Qos } from "../../bridge/mqtt/codec/packets.ts";
 import type { MqttOptions } from "../../bridge/mqtt/options.ts";
 import { SimulatedRandom } from "../../src/base/random-simulated.ts";
 import { Violation } from "./log-model.ts";
-import { MqttClient, type ClientTraits, type ClientWorld } from "./mqtt-client.ts";
+import { MqttClient, type ClientTraits, type ClientWorld, type Wish } from "./mqtt-client.ts";
 import { Link, type LinkEnd } from "./mqtt-link.ts";
 import { MqttModel } from "./mqtt-model.ts";
 import { checkReplay, checkRetained } from "./mqtt-verifier.ts";
@@ -101,6 +101,7 @@ export class MqttLife {
 			syncMs: random.pick([0.2, 2, 10]),
 		});
 		const { model } = this;
+		model.nowMs = () => this.world.clock.monotonic();
 		const life = this;
 		this.#clientWorld = {
 			clock: this.world.clock,
@@ -252,15 +253,20 @@ export class MqttLife {
 		const will = random.chance(0.35)
 			? { topic: random.pick(TOPICS), qos: random.pick<Qos>([0, 1, 2]), retain: random.chance(0.2), delaySeconds: random.pick([0, 0, 1, 3]) }
 			: undefined;
-		client.connect({ clean: random.chance(0.06), will, keepAliveSeconds: random.pick([0, 0, 3]) });
+		const subscriptions = random.chance(0.2) ? this.#wishes(client) : [];
+		const topic = random.chance(0.1) ? random.pick(TOPICS) : undefined;
+		client.connect({ subscriptions, ...(topic !== undefined && { topic }), clean: random.chance(0.06), will, keepAliveSeconds: random.pick([0, 0, 3]) });
 	}
 
 	#subscribe(client: MqttClient): void {
-		if (!client.online) return;
+		if (client.online) client.subscribe(this.#wishes(client));
+	}
+
+	#wishes(client: MqttClient): Wish[] {
 		const random = this.#random;
 		const filters = this.#filters[this.clients.indexOf(client)]!;
 		const asked = new Set(Array.from({ length: random.between(1, 3) }, () => random.pick(filters)));
-		client.subscribe([...asked].map((filter) => ({ filter, qos: qosOf(client.name, filter) })));
+		return [...asked].map((filter) => ({ filter, qos: qosOf(client.name, filter) }));
 	}
 
 	#publish(client: MqttClient): void {

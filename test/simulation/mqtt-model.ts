@@ -110,8 +110,11 @@ export class MqttModel {
 	readonly excused = { retention: 0, expiry: 0, wentWithSession: 0 };
 	#nextId = 1;
 
+	/** For the story. */
+	nowMs: () => number = () => 0;
+
 	tell(what: string): void {
-		this.story.push(`${this.turn} ${what}`);
+		this.story.push(`${this.turn} ${this.nowMs().toFixed(1)} ${what}`);
 	}
 
 	publish(event: Omit<ModelEvent, "id" | "places" | "acked" | "sends" | "fate" | "sentTurn">): ModelEvent {
