@@ -6,7 +6,6 @@
 import { type AckType, AckView } from "./codec/ack-view.ts";
 import { decodePacket } from "./codec/decode.ts";
 import { encodeWithin } from "./codec/encode.ts";
-import { packetLength } from "./codec/framing.ts";
 import { MqttError, type Packet, PacketType, type Version, type Will } from "./codec/packets.ts";
 import { PublishView } from "./codec/publish-view.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
@@ -18,10 +17,11 @@ import { handleAcknowledgement } from "./handle-acknowledgement.ts";
 import { handleConnect } from "./handle-connect.ts";
 import { handlePublish } from "./handle-publish.ts";
 import { handleSubscribe, handleUnsubscribe } from "./handle-subscribe.ts";
+import { Inbox, type PacketHandler } from "./inbox.ts";
 import type { Recipient } from "./outbox.ts";
 import { Output } from "./output.ts";
-import { PartialPacket } from "./partial-packet.ts";
 import type { Session } from "./session.ts";
+import type { KeptSession } from "./session-store.ts";
 import type { TopicAliases } from "./topic-aliases.ts";
 import { OUTPUT_HIGH_BYTES, type Transport, type TransportHandler } from "./transport.ts";
 
@@ -31,6 +31,7 @@ const PAUSED_BY_PRESSURE = 1;
 const PAUSED_BY_OUTPUT = 2;
 const PAUSED_FOR_GOOD = 4;
 const PAUSED_BY_WORK = 8;
+const PAUSED_BY_ANSWERS = 16;
 /** How long a peer may take to close its side of a connection that has ended here. */
 const GOODBYE_TICKS = 5;
 
@@ -38,7 +39,7 @@ const GOODBYE_TICKS = 5;
 const view = new PublishView();
 const ack = new AckView();
 
-export class Connection implements TransportHandler, Recipient {
+export class Connection implements TransportHandler, PacketHandler, Recipient {
 	readonly engine: Engine;
 	readonly transport: Transport;
 	readonly output: Output;
@@ -48,6 +49,8 @@ export class Connection implements TransportHandler, Recipient {
 	ended = false;
 	/** CONNACK was sent: nothing may come before it [MQTT-3.2.0-1]. */
 	accepted = false;
+	/** The kept session that it goes on with, until CONNACK has left. */
+	pending: KeptSession | undefined;
 	/** The client's Maximum Packet Size. */
 	maxPacketBytes = Number.MAX_SAFE_INTEGER;
 	window = 0;
@@ -65,34 +68,43 @@ export class Connection implements TransportHandler, Recipient {
 	/** Ticks without a packet after which the client is gone; 0: never. */
 	keepAliveTicks = 0;
 	heardTick: number;
+	#aliasBytes = 0;
+	/** When the packets came that are being handled. */
+	#nowMs = 0;
 	#paused = 0;
 	#willFlush = false;
 	#willAcknowledge = false;
-	#partial: PartialPacket | undefined;
-	/** What came behind a packet that makes the connection busy. */
-	#deferred: Buffer | undefined;
+	readonly #inbox: Inbox;
 
 	constructor(engine: Engine, transport: Transport) {
 		this.engine = engine;
 		this.transport = transport;
 		this.output = new Output(transport, engine.outputBudget);
+		this.#inbox = new Inbox(this, engine.broker.pressure, engine.options.maxPacketBytes);
 		this.heardTick = engine.tick;
 	}
 
 	received(chunk: Buffer): void {
 		if (this.ended) return;
 		this.heardTick = this.engine.tick;
+		this.#nowMs = this.engine.broker.clock.now();
 		try {
-			this.#consume(chunk);
-			this.#waitForCommit();
-			const outbox = this.session?.outbox;
-			if (outbox?.behind === true) this.engine.catchUp.run(outbox);
+			this.#inbox.take(chunk, this.heardTick);
+			this.#afterPackets();
 		} catch (error) {
 			this.fail(error);
 			return;
 		}
 		if (this.engine.broker.pressure.over) this.#pause(PAUSED_BY_PRESSURE);
 		if (this.transport.unsentBytes >= OUTPUT_HIGH_BYTES) this.#pause(PAUSED_BY_OUTPUT);
+		// A commit may be long in coming, as with a full disk, and answers to it add up.
+		if (this.output.heldBytes >= OUTPUT_HIGH_BYTES) this.#pause(PAUSED_BY_ANSWERS);
+	}
+
+	#afterPackets(): void {
+		this.#waitForCommit();
+		const outbox = this.session?.outbox;
+		if (outbox?.behind === true) this.engine.catchUp.run(outbox);
 	}
 
 	/** What was added for the commit being gathered leaves with it. */
@@ -102,48 +114,15 @@ export class Connection implements TransportHandler, Recipient {
 		this.engine.broker.log.onCommit(this);
 	}
 
-	#consume(chunk: Buffer): void {
-		const end = chunk.length;
-		const { maxPacketBytes } = this.engine.options;
-		const nowMs = this.engine.broker.clock.now();
-		let at = 0;
-		if (this.#deferred !== undefined) {
-			this.#defer(chunk);
-			return;
-		}
-		if (this.#partial !== undefined) {
-			at = this.#partial.take(chunk, maxPacketBytes);
-			const whole = this.#partial.whole();
-			if (whole === undefined) return;
-			this.#partial.discard();
-			this.#partial = undefined;
-			this.#packet(whole, 0, whole.length, nowMs);
-		}
-		while (at < end && !this.ended) {
-			if ((this.#paused & PAUSED_BY_WORK) !== 0) {
-				this.#defer(chunk.subarray(at));
-				return;
-			}
-			// Decided by its first byte, whatever length it promises [MQTT-3.1.0-1].
-			if (this.session === undefined && chunk[at]! >> 4 !== PacketType.connect) {
-				throw new MqttError(ReasonCode.ProtocolError, "[MQTT-3.1.0-1]", "the first packet is not CONNECT");
-			}
-			const length = packetLength(chunk, at, end, maxPacketBytes);
-			if (length === 0) {
-				this.#partial = new PartialPacket(this.engine.broker.pressure, this.engine.tick);
-				this.#partial.take(at === 0 ? chunk : chunk.subarray(at), maxPacketBytes);
-				return;
-			}
-			this.#packet(chunk, at, at + length, nowMs);
-			at += length;
-		}
+	get greeted(): boolean {
+		return this.session !== undefined;
 	}
 
-	#defer(rest: Buffer): void {
-		this.#deferred = Buffer.concat(this.#deferred === undefined ? [rest] : [this.#deferred, rest]);
+	get isBusy(): boolean {
+		return (this.#paused & PAUSED_BY_WORK) !== 0;
 	}
 
-	#packet(bytes: Buffer, start: number, end: number, nowMs: number): void {
+	packet(bytes: Buffer, start: number, end: number): void {
 		const { traffic } = this.engine.stats;
 		traffic.received(end - start);
 		const { session } = this;
@@ -169,7 +148,7 @@ export class Connection implements TransportHandler, Recipient {
 				this.engine.stats.received[1]++;
 				try {
 					destination.partition.appendRecord(
-						nowMs,
+						this.#nowMs,
 						destination.keyBlock,
 						bytes,
 						view.payloadStart,
@@ -185,7 +164,7 @@ export class Connection implements TransportHandler, Recipient {
 				this.output.responseOnCommit(PUBACK, view.packetId);
 				return;
 			}
-			handlePublish(this, session, bytes, view, nowMs);
+			handlePublish(this, session, bytes, view, this.#nowMs);
 		} else if (type >= 4 && type <= 7) {
 			ack.read(bytes, start, end, this.version, "client");
 			handleAcknowledgement(this, session, ack.type satisfies AckType, ack.packetId, ack.reasonCode);
@@ -261,6 +240,15 @@ export class Connection implements TransportHandler, Recipient {
 		this.will = undefined;
 	}
 
+	/** Counted as memory in flight, for a name may have 65,535 bytes. */
+	setTopicAlias(alias: number, topic: string): void {
+		this.topicAliases ??= new Map();
+		const bytes = topic.length - (this.topicAliases.get(alias)?.length ?? 0);
+		this.topicAliases.set(alias, topic);
+		this.#aliasBytes += bytes;
+		this.engine.broker.pressure.add(bytes);
+	}
+
 	/** A reason string, where the client wants them (5.0 section 3.1.2.11.7). */
 	reason(text: string): { reasonString?: string } {
 		return this.explains ? { reasonString: text } : {};
@@ -294,6 +282,7 @@ export class Connection implements TransportHandler, Recipient {
 		this.#willAcknowledge = false;
 		if (this.ended) return;
 		this.output.flushAcks();
+		if (this.output.heldBytes < OUTPUT_HIGH_BYTES) this.#resume(PAUSED_BY_ANSWERS);
 		this.#catchUp();
 	}
 
@@ -338,11 +327,16 @@ export class Connection implements TransportHandler, Recipient {
 	}
 
 	idle(): void {
+		if (this.ended) return;
 		this.heardTick = this.engine.tick;
-		const deferred = this.#deferred;
-		this.#deferred = undefined;
+		this.#nowMs = this.engine.broker.clock.now();
 		this.#paused &= ~PAUSED_BY_WORK;
-		if (deferred !== undefined) this.received(deferred);
+		try {
+			this.#inbox.goOn(this.heardTick);
+			this.#afterPackets(); // also where nothing came: an answer may wait for its commit
+		} catch (error) {
+			this.fail(error);
+		}
 		if (this.#paused === 0 && !this.ended) this.transport.resume();
 	}
 
@@ -367,7 +361,9 @@ export class Connection implements TransportHandler, Recipient {
 	#sweep(tick: number): void {
 		const silent = tick - this.heardTick;
 		if (this.session === undefined) {
-			if (silent * 1000 > this.engine.options.connectTimeoutMs || this.#partialFor(tick)) {
+			// A CONNECT that comes byte by byte does not hold its place for longer than one that does not come.
+			const { connectTimeoutMs } = this.engine.options;
+			if (silent * 1000 > connectTimeoutMs || this.#inbox.partialFor(tick) * 1000 > connectTimeoutMs) {
 				this.engine.stats.connectTimeouts++;
 				this.#leave();
 				this.transport.destroy();
@@ -379,26 +375,19 @@ export class Connection implements TransportHandler, Recipient {
 		this.session.outbox?.rest();
 		const { over } = this.engine.broker.pressure;
 		const stalledTicks = Math.ceil(this.engine.options.connectTimeoutMs / 1000);
-		if (over && silent > stalledTicks && (this.#partial !== undefined || this.transport.unsentBytes > 0)) {
+		if (over && silent > stalledTicks && (this.#inbox.holdsPart || this.transport.unsentBytes > 0)) {
 			// It holds memory that all wait for: half a packet, or output that it does not read.
 			this.engine.stats.stalled++;
 			this.end(ReasonCode.QuotaExceeded, "the gateway's memory for packets under way is used up");
 			return;
 		}
-		if ((this.#paused & (PAUSED_BY_PRESSURE | PAUSED_BY_WORK)) !== 0) return; // we do not listen, so silence says nothing
+		if ((this.#paused & (PAUSED_BY_PRESSURE | PAUSED_BY_WORK | PAUSED_BY_ANSWERS)) !== 0) return; // we do not listen, so silence says nothing
 		if (this.keepAliveTicks > 0 && silent > this.keepAliveTicks) {
 			this.engine.stats.keepAliveTimeouts++;
 			this.end(ReasonCode.KeepAliveTimeout, "nothing was heard for one and a half times the keep alive"); // [MQTT-3.1.2-22]
 			return;
 		}
 		this.#catchUp(true);
-	}
-
-	/** A CONNECT that comes byte by byte does not hold its place for longer than one that does not come. */
-	#partialFor(tick: number): boolean {
-		return (
-			this.#partial !== undefined && (tick - this.#partial.sinceTick) * 1000 > this.engine.options.connectTimeoutMs
-		);
 	}
 
 	/** What was thrown while a packet was handled. Never throws itself: the socket's callbacks have nobody above them. */
@@ -488,14 +477,13 @@ export class Connection implements TransportHandler, Recipient {
 		// What was appended in this turn is stored all the same; without `answers` its acknowledgements die with the connection.
 		this.ended = true;
 		this.heardTick = engine.tick;
-		this.#partial?.discard();
-		this.#partial = undefined;
-		this.#deferred = undefined;
+		this.#inbox.discard();
+		engine.broker.pressure.subtract(this.#aliasBytes);
 		if (!answers) this.output.discard();
 		if (session === undefined) return;
 		if (engine.clients.get(session.clientId) === this) engine.clients.delete(session.clientId);
 		if (will !== undefined) engine.wills.left(session, will, engine.tick);
-		engine.leave(session);
+		engine.leave(session, this.pending);
 		this.session = undefined;
 	}
 }

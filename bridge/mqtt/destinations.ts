@@ -163,6 +163,8 @@ function needsPayload({ key, headers, timestampSlot }: Routed): boolean {
 }
 
 const CACHE_ENTRIES = 16_384;
+/** Topic, key and headers, as text and as bytes. */
+const DESTINATION_WEIGHT = 8;
 
 export class Destinations {
 	/** Counts changes of the topics; a Destination of another generation is stale. */
@@ -184,7 +186,7 @@ export class Destinations {
 
 	/** Throws PublishRefused, or BrokerError when the routed topic cannot be made. `text` is a valid topic name. */
 	of(text: string): Destination {
-		return this.#cache.get(text) ?? this.#resolve(text);
+		return this.#cache.get(text, DESTINATION_WEIGHT) ?? this.#resolve(text);
 	}
 
 	#resolve(text: string): Destination {
@@ -206,7 +208,7 @@ export class Destinations {
 			(routed, i) => new Destination({ text, routed, stored: topics[i + 1], generation, isCopy: true, copies: [] }),
 		);
 		const destination = new Destination({ text, routed: first, stored: topics[0], generation, isCopy: false, copies });
-		this.#cache.set(text, destination);
+		this.#cache.set(text, destination, DESTINATION_WEIGHT);
 		return destination;
 	}
 

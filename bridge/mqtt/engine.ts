@@ -20,7 +20,7 @@ import { RetainedDelivery } from "./retained-delivery.ts";
 import { RetainedStore } from "./retained-store.ts";
 import { Routes } from "./routes.ts";
 import { expiryMs, type Session } from "./session.ts";
-import { SessionStore } from "./session-store.ts";
+import { type KeptSession, SessionStore } from "./session-store.ts";
 import { SharedGroups } from "./shared-groups.ts";
 import { DoorStats } from "./stats.ts";
 import { SysTopics } from "./sys-topics.ts";
@@ -32,8 +32,8 @@ const TICK_MS = 1000;
 /** How often the cursors of connected sessions are written, in ticks: what a crash may deliver again. */
 const CURSOR_TICKS = 5;
 const EXPIRE_TICKS = 60;
-/** Sessions looked at then for whether they have expired: a slice, so that a million of them hold nobody up. */
-const SESSIONS_LOOKS = 10_000;
+/** Sessions looked at per tick for whether they have expired: a slice, so that a million of them hold nobody up. */
+const SESSIONS_LOOKS = 32;
 /** Retained messages looked at per tick for whether they have expired. */
 const RETAINED_LOOKS = 64;
 /** What a stop waits for a commit under way: a disk may become full just then. */
@@ -174,12 +174,10 @@ export class Engine {
 			this.stats.retainedExpired += this.retained.sweep(this.broker.clock.now(), RETAINED_LOOKS);
 		});
 		if (this.tick % CURSOR_TICKS === 0) this.guarded("writing shared subscriptions", () => this.groups.saveStale());
-		if (this.tick % EXPIRE_TICKS === 0) {
-			this.guarded("expiring sessions", () => {
-				this.stats.sessionsExpired += this.sessions.expire(this.broker.clock.now(), SESSIONS_LOOKS);
-				this.groups.expire();
-			});
-		}
+		this.guarded("expiring sessions", () => {
+			this.stats.sessionsExpired += this.sessions.expire(this.broker.clock.now(), SESSIONS_LOOKS);
+		});
+		if (this.tick % EXPIRE_TICKS === 0) this.guarded("expiring shared subscriptions", () => this.groups.expire());
 	}
 
 	/** Work that no connection answers for: what it throws is reported, and the door goes on. False: it threw. */
@@ -225,14 +223,15 @@ export class Engine {
 		publishEvent(this, { topic, payload, qos, retain, properties, clientId: publisher }, also);
 	}
 
-	/** The client has gone: what its session was is a row now, or nothing. */
-	leave(session: Session): void {
+	/** The client has gone: what its session was is a row now, or nothing. `pending`: as it was, for it had not gone on yet. */
+	leave(session: Session, pending?: KeptSession): void {
 		// Groups first: what goes back to them is not the session's any more.
 		if (session.shares !== undefined) this.guarded("leaving shared subscriptions", () => this.groups.leave(session));
 		this.guarded("leaving an MQTT session", () => {
-			if (session.durable) {
-				this.#save(session, expiryMs(session.expirySeconds, this.broker.clock.now()));
-			} else {
+			const expiresMs = expiryMs(session.expirySeconds, this.broker.clock.now());
+			if (session.durable && pending !== undefined) this.sessions.save(session, pending.cursors, expiresMs);
+			else if (session.durable) this.#save(session, expiresMs);
+			else {
 				this.sessions.delete(session.clientId);
 			}
 		});

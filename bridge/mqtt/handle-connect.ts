@@ -12,6 +12,8 @@ import type { Subscription } from "./subscriptions.ts";
 import { TopicAliases } from "./topic-aliases.ts";
 
 const PUBREL = 0x62;
+/** It is part of the keys that a session's rows have. */
+const CLIENT_ID_MAX = 4096;
 
 export function handleConnect(connection: Connection, packet: ConnectPacket): void {
 	const { engine } = connection;
@@ -45,6 +47,10 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 			return;
 		}
 	}
+	if (packet.clientId.length > CLIENT_ID_MAX) {
+		refuse(ReasonCode.ClientIdentifierNotValid, `a client identifier of more than ${CLIENT_ID_MAX} characters`);
+		return;
+	}
 	const assigned = packet.clientId === "";
 	if (assigned && (version === 3 || (version === 4 && !packet.cleanStart))) {
 		refuse(ReasonCode.ClientIdentifierNotValid, "a session that is kept needs a client identifier"); // [MQTT-3.1.3-8] of 3.1.1
@@ -71,7 +77,7 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 		else kept = engine.sessions.load(clientId, broker.clock.now());
 		session = kept?.session ?? new Session(clientId, expirySeconds);
 		session.expirySeconds = expirySeconds;
-		engine.wills.returned(clientId, kept !== undefined);
+		changes = engine.wills.returned(clientId, kept !== undefined, engine.tick) || changes;
 		if (will !== undefined) engine.wills.keep(session, will);
 		// A session that is promised is there, also after a crash; a kept one's row is written when it has been resumed.
 		if (session.durable && kept === undefined) engine.saveConnected(session);
@@ -90,6 +96,7 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 	const aliases = Math.min(properties.topicAliasMaximum ?? 0, options.topicAliasMaximum);
 	if (aliases > 0) connection.aliases = new TopicAliases(aliases);
 	connection.session = session;
+	connection.pending = kept;
 	engine.clients.set(clientId, connection);
 	engine.stats.connects++;
 
@@ -136,6 +143,7 @@ function accept(connection: Connection, session: Session, kept: KeptSession | un
 		return;
 	}
 	connection.accepted = true;
+	connection.pending = undefined;
 	if (kept === undefined) return;
 	resume(connection, session, kept);
 	connection.engine.saveConnected(session);

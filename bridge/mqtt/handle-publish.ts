@@ -26,7 +26,7 @@ export function handlePublish(
 	nowMs: number,
 ): void {
 	const { engine, version } = connection;
-	const { qos, payloadStart, payloadEnd } = view;
+	const { qos, payloadStart, payloadEnd, packetId } = view; // the view is the next packet's soon
 	engine.stats.received[qos]++;
 	let properties: Properties | undefined;
 	if (view.propertiesStart < view.propertiesEnd) {
@@ -36,10 +36,10 @@ export function handlePublish(
 		throw new MqttError(ReasonCode.RetainNotSupported, "[MQTT-3.2.2-14]", "mqtt.max.retained.messages is 0");
 	}
 	const topic = topicOf(connection, bytes, view, properties?.topicAlias);
-	if (qos === 2 && session.received?.has(view.packetId)) {
+	if (qos === 2 && session.received?.has(packetId)) {
 		// Stored already, or in a commit under way: the answer waits for one that cannot be before that.
 		engine.stats.duplicates++;
-		connection.output.responseOnCommit(PUBREC, view.packetId);
+		connection.output.responseOnCommit(PUBREC, packetId);
 		return;
 	}
 	if (qos > 0 && version === 5 && connection.unanswered >= engine.options.receiveMaximum) {
@@ -54,11 +54,11 @@ export function handlePublish(
 		const clientId = session.noLocal ? session.clientId : undefined;
 		const event = { qos, retain: view.retain, properties, clientId, source: bytes, payloadStart, payloadEnd };
 		const retained = view.retain && engine.retainAvailable ? retaining(engine, event, destination, nowMs) : undefined;
-		const once = qos === 2 && session.durable ? storingOnce(engine, session, view.packetId) : undefined;
+		const once = qos === 2 && session.durable ? storingOnce(engine, session, packetId) : undefined;
 		appendEvent(engine, destination, event, nowMs, together(retained, once));
 		if (qos === 2) {
 			session.received ??= new Set();
-			session.received.add(view.packetId);
+			session.received.add(packetId);
 		}
 		if (destination.plain) connection.destination = destination;
 	} catch (error) {
@@ -69,9 +69,9 @@ export function handlePublish(
 	connection.unanswered++;
 	if (qos === 1) {
 		connection.output.answeredOnCommit();
-		connection.output.responseOnCommit(PUBACK, view.packetId);
+		connection.output.responseOnCommit(PUBACK, packetId);
 	} else {
-		connection.output.responseOnCommit(PUBREC, view.packetId);
+		connection.output.responseOnCommit(PUBREC, packetId);
 	}
 }
 
@@ -88,8 +88,7 @@ function topicOf(connection: Connection, bytes: Buffer, view: PublishView, alias
 		throw new MqttError(ReasonCode.ProtocolError, "5.0 section 3.3.2.3.4", `Topic Alias ${alias} was given no topic`);
 	}
 	const topic = validateTopicName(bytes, view.topicStart, view.topicEnd, connection.version);
-	connection.topicAliases ??= new Map();
-	connection.topicAliases.set(alias, topic);
+	connection.setTopicAlias(alias, topic);
 	return topic;
 }
 

@@ -24,8 +24,27 @@ const NO_REPLAYS: Starts = new Map();
 
 export function handleSubscribe(connection: Connection, session: Session, packet: SubscribePacket): void {
 	const replays = packet.subscriptions.filter(({ filter }) => filterKind(filter)?.kind === "replay");
-	if (replays.length === 0) subscribeAll(connection, session, packet, NO_REPLAYS);
-	else void subscribeWithReplays(connection, session, packet, replays);
+	if (replays.length > 0) {
+		void subscribeWithReplays(connection, session, packet, replays);
+		return;
+	}
+	const { log } = connection.engine.broker;
+	if (log.idle) {
+		subscribeAll(connection, session, packet, NO_REPLAYS);
+		return;
+	}
+	// What this client published before is before its subscription: that begins behind the commits under way.
+	connection.busy();
+	const behind = () => {
+		try {
+			if (connection.session === session) subscribeAll(connection, session, packet, NO_REPLAYS);
+		} catch (error) {
+			connection.fail(error);
+		}
+		connection.idle();
+	};
+	// The commit's events go to subscribers right after its listeners were called.
+	log.onCommit({ committed: () => queueMicrotask(behind) });
 }
 
 /** Where a time lies in the log is looked up on the disk; meanwhile nothing more is read from this client. */

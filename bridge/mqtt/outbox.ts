@@ -82,6 +82,7 @@ export interface Settled {
 
 const PACKET_IDS = 65_535;
 const SMALL_WINDOW = 8;
+const PUBREL = 0x62;
 // Of all that have none; never written to.
 const NO_DELIVERIES = new Map<number, Delivery>();
 const NONE_SETTLED: readonly Settled[] = [];
@@ -186,8 +187,7 @@ export class Outbox implements PublishOptions {
 		const delivery: Delivery = {
 			packetId: this.packetId,
 			partition: event.partition,
-			// Among the retained messages of a session the order tells them apart.
-			offset: retained ? order : event.offset,
+			offset: event.offset,
 			topic: retained ? event.topic : undefined,
 			group,
 			bucket,
@@ -228,6 +228,15 @@ export class Outbox implements PublishOptions {
 		}
 		ofPartition?.delete(event.offset);
 		return true;
+	}
+
+	/** A QoS 2 delivery of an earlier connection that cannot be repeated: its packet identifier is released. */
+	giveUp(delivery: Delivery): void {
+		delivery.state = AWAITS_PUBCOMP;
+		delivery.sent = true;
+		this.unacknowledged++;
+		this.link.output.response(PUBREL, delivery.packetId);
+		this.link.outputPending();
 	}
 
 	/** Sends a delivery of an earlier connection again; `event` is its event. */
@@ -282,7 +291,7 @@ export class Outbox implements PublishOptions {
 		}
 		const known = link.aliases.of(topic);
 		this.omitTopic = known > 0;
-		this.alias = known > 0 ? known : link.aliases.next;
+		this.alias = known > 0 ? known : link.aliases.nextFor(topic);
 		if (writePublish(link.output, event, this, link.maxPacketBytes)) {
 			if (known === 0 && this.alias > 0) link.aliases.sent(topic);
 			return true;
@@ -426,7 +435,8 @@ export class Outbox implements PublishOptions {
 			repeats!.delete(at);
 			for (const delivery of deliveries) {
 				if (delivery.state === AWAITS_PUBCOMP) continue;
-				this.finish(delivery);
+				if (delivery.state === AWAITS_PUBREC && !delivery.sent) this.giveUp(delivery);
+				else this.finish(delivery);
 				dropped++;
 			}
 		}

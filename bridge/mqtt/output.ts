@@ -161,6 +161,11 @@ export class Output {
 		this.#openAnswers++;
 	}
 
+	/** Bytes that wait for commits. */
+	get heldBytes(): number {
+		return this.#ackEnd;
+	}
+
 	/** Whether anything was added for the commit being gathered since the last `mark`. */
 	get unmarked(): boolean {
 		return this.#ackEnd > this.#markedEnd || this.#openAnswers > 0;

@@ -5,7 +5,7 @@
  */
 import type { Broker } from "../../src/broker/broker.ts";
 import type { Deliveries } from "./delivery.ts";
-import type { Delivery, Outbox } from "./outbox.ts";
+import { AWAITS_PUBACK, type Delivery, type Outbox } from "./outbox.ts";
 import type { RetainedMessage, RetainedStore } from "./retained-store.ts";
 import type { Session } from "./session.ts";
 import type { KeptSession } from "./session-store.ts";
@@ -25,7 +25,9 @@ export interface RetainedScan {
 }
 
 /** What one step reads at most. */
-const PAGE = { messages: 64, bytes: 65_536, looks: 2_048 };
+const PAGE = { messages: 64, bytes: 65_536, looks: 256 };
+/** Milliseconds of a turn of the event loop for all who walk the store. */
+const STEP_MS = 4;
 
 export class RetainedDelivery {
 	readonly #broker: Broker;
@@ -103,7 +105,7 @@ export class RetainedDelivery {
 		return false;
 	}
 
-	/** What an earlier connection left unacknowledged, as it is kept now: superseded or not, it is sent once. */
+	/** What an earlier connection left unacknowledged, as far as it is still kept. */
 	#repeat(outbox: Outbox): boolean {
 		const repeats = outbox.retainedRepeats!;
 		const nowMs = this.#broker.clock.now();
@@ -111,8 +113,11 @@ export class RetainedDelivery {
 			if (outbox.inflight.get(delivery.packetId) === delivery) {
 				if (outbox.link.output.blocked || !outbox.windowOpen) return false;
 				const message = delivery.topic === undefined ? undefined : this.#store.get(delivery.topic, nowMs);
-				if (message === undefined) outbox.finish(delivery);
-				else outbox.repeat(delivery, this.#fill(message), undefined, nowMs);
+				// Another one in its place would not be the one that the packet identifier stands for.
+				if (message?.offset !== delivery.offset) {
+					if (delivery.state === AWAITS_PUBACK) outbox.finish(delivery);
+					else outbox.giveUp(delivery);
+				} else outbox.repeat(delivery, this.#fill(message), undefined, nowMs);
 			}
 			repeats.shift();
 		}
@@ -125,13 +130,21 @@ export class RetainedDelivery {
 		this.#later.add(outbox);
 		if (this.#scheduled) return;
 		this.#scheduled = true;
-		this.#broker.clock.soon(() => {
-			this.#scheduled = false;
-			const due = [...this.#later];
-			this.#later.clear();
-			for (const each of due) if (!each.closed) this.#run(each);
-		});
+		this.#broker.clock.soon(this.#step);
 	}
+
+	/** A fleet that comes back after an outage walks the store all at once: all of it together gets a part of each turn. */
+	readonly #step = (): void => {
+		const { clock } = this.#broker;
+		const until = clock.monotonic() + STEP_MS;
+		for (const outbox of this.#later) {
+			this.#later.delete(outbox);
+			if (!outbox.closed) this.#run(outbox);
+			if (clock.monotonic() >= until) break;
+		}
+		this.#scheduled = this.#later.size > 0;
+		if (this.#scheduled) clock.soon(this.#step);
+	};
 
 	/** Valid until the next. */
 	#fill(message: RetainedMessage): StoredEvent {

@@ -87,6 +87,8 @@ const SENT_BYTES = 9;
 const SHARED = 0x80;
 /** What a row's key and operation add, generously. */
 const ROW_OVERHEAD_BYTES = 64;
+/** Of rows that are looked at together for whether they have expired. */
+const EXPIRE_BYTES = 64 * 1024;
 const NO_BYTES = Buffer.alloc(0);
 
 /** All that changes anything throws BrokerError where storage takes nothing. */
@@ -151,7 +153,6 @@ export class SessionStore {
 	delete(clientId: string): boolean {
 		// What is kept beside a session's own row is kept only while there is one.
 		if (this.#log.getState(MQTT_SESSION, clientId) === undefined) return false;
-		this.#log.deleteState(MQTT_SESSION, clientId);
 		const prefix = `${clientId}\0`;
 		const keys = [...this.#log.scanState(MQTT_RECEIVED, prefix)].map(([key]) => key);
 		for (const key of keys) {
@@ -159,6 +160,8 @@ export class SessionStore {
 			const kind = key[prefix.length] === SUBSCRIPTION ? filterKind(key.slice(prefix.length + 1)) : undefined;
 			if (kind?.kind === "share") this.#shareEnded(clientId, kind.group);
 		}
+		// Last: they may be too many for one commit, and what a crash leaves of them must not outlive it.
+		this.#log.deleteState(MQTT_SESSION, clientId);
 		return true;
 	}
 
@@ -195,16 +198,16 @@ export class SessionStore {
 	}
 
 	/**
-	 * Ends sessions whose time is over at `nowMs`, among the next `rows` of them, going round. Returns how many. One that it has
-	 * not come to yet is found to have ended when its client comes back.
+	 * Ends sessions whose time is over at `nowMs`, among the next few of them, `rows` at most, going round. Returns how many.
+	 * One that it has not come to yet is found to have ended when its client comes back.
 	 */
 	expire(nowMs: number, rows: number): number {
-		const page = this.#log.pageState(MQTT_SESSION, this.#expired, undefined, rows);
+		const page = this.#log.pageState(MQTT_SESSION, this.#expired, undefined, rows, EXPIRE_BYTES);
 		const over = page.filter(([, bytes]) => bufferOf(bytes).readDoubleLE(0) <= nowMs);
 		for (const [clientId] of over) this.delete(clientId);
 		const last = page.at(-1)?.[0];
 		// The next key there can be; from the start again behind the last.
-		this.#expired = last === undefined || page.length < rows ? "" : `${last}\0`;
+		this.#expired = last === undefined ? "" : `${last}\0`;
 		return over.length;
 	}
 
@@ -238,8 +241,17 @@ class SessionLedger implements DeliveryLedger {
 		bytes.writeUInt16LE(packetId, 1);
 		bytes.writeUIntLE(order, 3, 6);
 		if (topic !== undefined) bytes.write(topic, SENT_BYTES, "utf8");
-		this.#log.putState(MQTT_RECEIVED, sentKey(this.#clientId, delivery), bytes);
-		if (group !== undefined) putGiven(this.#log, group.name, partition, offset, bucket);
+		const put = () => this.#log.putState(MQTT_RECEIVED, sentKey(this.#clientId, delivery), bytes);
+		if (group === undefined) {
+			put();
+			return;
+		}
+		// That it is this session's, and that no other member gets it, is one change.
+		const keysBytes = (this.#clientId.length + group.name.length) * 3;
+		this.#log.group(bytes.length + keysBytes + 2 * ROW_OVERHEAD_BYTES, () => {
+			put();
+			putGiven(this.#log, group.name, partition, offset, bucket);
+		});
 	}
 
 	forget(delivery: Settled): void {

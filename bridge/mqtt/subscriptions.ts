@@ -147,6 +147,8 @@ class Node<Subscriber> {
 /** What the cached results may hold together: topics, and interests in them. */
 const CACHE_TOPICS = 8_192;
 const CACHE_INTERESTS = 131_072;
+/** Characters of a topic that is worth it. */
+const CACHED_TOPIC_MAX = 512;
 
 export class SubscriptionTrie<Subscriber> {
 	#root = new Node<Subscriber>();
@@ -202,6 +204,7 @@ export class SubscriptionTrie<Subscriber> {
 		const found: Subscription<Subscriber>[] = [];
 		this.#collect(this.#root, topic.split("/"), 0, found);
 		const interests = eachSubscriberOnce(found);
+		if (topic.length > CACHED_TOPIC_MAX) return interests; // clients choose them, and a thousand such are much memory
 		if (this.#cache.size >= CACHE_TOPICS || this.#cachedInterests + interests.length > CACHE_INTERESTS) {
 			this.#cache.clear();
 			this.#cachedInterests = 0;

@@ -3,9 +3,13 @@
  * from then on the number stands for the name. Numbers are not given to other names later: an alias that changed hands
  * between two packets would have to be sure of their order.
  */
+/** Of all names together that one client has numbers for. */
+const CHARACTERS_MAX = 4096;
+
 export class TopicAliases {
 	readonly #maximum: number;
 	readonly #aliases = new Map<string, number>();
+	#characters = 0;
 
 	/** `maximum`: as the client allows, at most as we want; at least 1. */
 	constructor(maximum: number) {
@@ -17,13 +21,15 @@ export class TopicAliases {
 		return this.#aliases.get(topic) ?? 0;
 	}
 
-	/** The number that the topic would get; 0: all are taken. */
-	get next(): number {
+	/** The number that the topic would get; 0: none. */
+	nextFor(topic: string): number {
+		if (this.#characters + topic.length > CHARACTERS_MAX) return 0;
 		return this.#aliases.size < this.#maximum ? this.#aliases.size + 1 : 0;
 	}
 
-	/** `next` was sent together with the topic's name. */
+	/** `nextFor` was sent together with the topic's name. */
 	sent(topic: string): void {
+		this.#characters += topic.length;
 		this.#aliases.set(topic, this.#aliases.size + 1);
 	}
 }

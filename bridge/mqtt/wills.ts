@@ -87,10 +87,22 @@ export class Wills {
 		this.#bytes += sizeOf(will);
 	}
 
-	/** The client is back: with its session, and the will is void [MQTT-3.1.3-9], or that session has ended and it is due. */
-	returned(clientId: string, continues: boolean): void {
-		if (!continues) this.#publishNow(clientId);
-		else if (this.#take(clientId) !== undefined) this.drop({ clientId, expirySeconds: 0, noLocal: false });
+	/**
+	 * The client is back at `tick`: with its session, and a will that is not due is void [MQTT-3.1.3-9], or that session has
+	 * ended and the will is due. Returns whether there was one. Throws BrokerError where it cannot be stored now.
+	 */
+	returned(clientId: string, continues: boolean, tick: number): boolean {
+		const waiting = this.#waiting.get(clientId);
+		if (waiting === undefined) return false;
+		if (continues && waiting.dueTick > tick) {
+			this.#take(clientId);
+			this.drop(waiting.sender);
+			return true;
+		}
+		this.#publishNow(clientId);
+		if (this.#waiting.has(clientId))
+			throw new BrokerError("KAFKA_STORAGE_ERROR", "the client's last will cannot be stored");
+		return true;
 	}
 
 	publishDue(tick: number): void {

@@ -257,7 +257,9 @@ export class Log implements Gatherer {
 		// Enough waits: no need to linger.
 		if (this.#linger !== undefined) {
 			this.#linger.cancel();
-			this.#begin();
+			this.#linger = undefined;
+			// Not here: its listeners must not be called while somebody appends.
+			this.services.clock.soon(this.#begin);
 		}
 	}
 

@@ -9,6 +9,8 @@ export class Court {
 	life = 0;
 	/** The kill is under way: what ends now does not end in order. */
 	killing = false;
+	/** What else helps to find the cause. */
+	context: () => string = () => "";
 	readonly #problems: { readonly who: string; readonly what: string; readonly trace: readonly string[] }[] = [];
 	/** What happened lately, by client. */
 	readonly #traces = new Map<string, string[]>();
@@ -31,6 +33,6 @@ export class Court {
 		if (first === undefined) return;
 		const list = this.#problems.slice(0, PROBLEMS_TOLD).map(({ who, what }) => `${who}: ${what}`);
 		const total = `${this.#problems.length} wrong:\n${list.join("\n")}`;
-		throw new Error(`${total}\n\nWhat ${first.who} saw before:\n${first.trace.join("\n")}`);
+		throw new Error(`${total}\n\nWhat ${first.who} saw before:\n${first.trace.join("\n")}\n\n${this.context()}`);
 	}
 }

@@ -10,16 +10,15 @@ import {
 	answerPacket,
 	CONNACK,
 	connectPacket,
-	DISCONNECT,
 	decodePublish,
 	disconnectPacket,
 	firstPacket,
+	type Packet,
 	PUBACK,
 	PUBCOMP,
 	PUBLISH,
 	PUBREC,
 	PUBREL,
-	type Packet,
 	type PublishPacket,
 	publishPacket,
 	type Qos,
@@ -43,12 +42,16 @@ interface Outgoing {
 	readonly acknowledged: () => void;
 	/** QoS 2: the PUBREC has come. */
 	released: boolean;
+	/** The PUBREL was sent again: the gateway may have had it before, and then knows the identifier no more. */
+	releasedAgain: boolean;
 }
 
 interface Asked {
 	readonly type: number;
 	readonly bytes: Buffer;
 	readonly granted: () => void;
+	/** Asked before over another connection, and perhaps granted there. */
+	again: boolean;
 }
 
 /** How a connection ended: accepted by CONNACK or not, closed by the gateway while it ran, or cut. */
@@ -61,6 +64,9 @@ export interface Ending {
 }
 
 const PACKET_IDS = 65_535;
+/** Reason codes of MQTT 5. */
+const NO_SUBSCRIPTION = 0x11;
+const UNKNOWN_IDENTIFIER = 0x92;
 
 export class MqttSession {
 	readonly clientId: string;
@@ -145,30 +151,31 @@ export class MqttSession {
 		socket.destroy();
 	}
 
+	/** The gateway closes, when that is durable. */
 	disconnect(reasonCode: number): void {
 		this.#say(`DISCONNECT ${reasonCode}`);
 		this.#saidGoodbye = reasonCode;
 		this.online = false;
-		this.#socket?.end(disconnectPacket(reasonCode));
+		this.#socket?.write(disconnectPacket(reasonCode));
 	}
 
 	/** `acknowledged`: it is the gateway's now. */
 	publish(topic: string, payload: string, options: { qos: 1 | 2; retain?: boolean }, acknowledged: () => void): void {
 		const { qos, retain = false } = options;
 		const packet: PublishPacket = { topic, payload, qos, retain, dup: false, packetId: this.#freePacketId() };
-		this.#outgoing.set(packet.packetId, { packet, acknowledged, released: false });
+		this.#outgoing.set(packet.packetId, { packet, acknowledged, released: false, releasedAgain: false });
 		if (this.online) this.#sendPublish(packet);
 	}
 
 	/** Asks again after every connection until it is granted. */
 	subscribe(filter: string, qos: Qos, granted: () => void): void {
 		const packetId = this.#freePacketId();
-		this.#ask(packetId, { type: SUBACK, bytes: subscribePacket(packetId, filter, qos), granted });
+		this.#ask(packetId, { type: SUBACK, bytes: subscribePacket(packetId, filter, qos), granted, again: false });
 	}
 
 	unsubscribe(filter: string, granted: () => void): void {
 		const packetId = this.#freePacketId();
-		this.#ask(packetId, { type: UNSUBACK, bytes: unsubscribePacket(packetId, filter), granted });
+		this.#ask(packetId, { type: UNSUBACK, bytes: unsubscribePacket(packetId, filter), granted, again: false });
 	}
 
 	#ask(packetId: number, asked: Asked): void {
@@ -181,7 +188,7 @@ export class MqttSession {
 		const accepted = this.online || this.#saidGoodbye !== undefined;
 		const saidGoodbye = this.#saidGoodbye;
 		this.#say(`over${inOrder ? ", closed by the gateway" : ""}${accepted ? "" : ", not accepted"}`);
-		if (inOrder && saidGoodbye === undefined) this.#court.accuse(this.clientId, "the gateway ended the connection");
+		if (inOrder && saidGoodbye === undefined) this.#wrong("the gateway ended the connection");
 		this.#socket = undefined;
 		this.online = false;
 		this.#bytes = Buffer.alloc(0);
@@ -206,30 +213,37 @@ export class MqttSession {
 
 	#packet(packet: Packet): void {
 		const { type, body } = packet;
-		if (type === CONNACK) return this.#onConnack(body[0]! === 1, body[1]!);
-		if (type === PUBLISH) return this.#onPublish(decodePublish(packet));
 		const packetId = body.length >= 2 ? body.readUInt16BE(0) : 0;
-		if (type === PUBREL) return this.#onPubrel(packetId);
-		if (type === DISCONNECT) return this.#court.accuse(this.clientId, `told DISCONNECT ${body[0] ?? 0}`);
 		const reasonCode = reasonCodeOf(packet);
-		if (reasonCode >= 0x80) this.#court.accuse(this.clientId, `packet ${type} refuses ${packetId} with ${reasonCode}`);
-		if (type === SUBACK || type === UNSUBACK) return this.#onGranted(type, packetId);
-		this.#onAnswer(type, packetId);
+		if (type === CONNACK) this.#onConnack(body[0] === 1, body[1] ?? 0x80);
+		else if (type === PUBLISH) this.#onPublish(decodePublish(packet));
+		else if (type === PUBREL) this.#onPubrel(packetId);
+		else if (type === PUBCOMP) this.#onPubcomp(packetId, reasonCode);
+		else if (type === PUBACK || type === PUBREC) this.#onAnswer(type, packetId, reasonCode);
+		else if (type === SUBACK || type === UNSUBACK) this.#onGranted(type, packetId, reasonCode);
+		else this.#wrong(`gets packet ${type}: ${body.toString("hex")}`);
 	}
 
 	#onConnack(sessionPresent: boolean, reasonCode: number): void {
 		this.#say(`CONNACK ${reasonCode}${sessionPresent ? ", session present" : ""}`);
-		if (reasonCode !== 0) return this.#court.accuse(this.clientId, `CONNACK ${reasonCode}`);
-		if (sessionPresent && this.#cleanStart) this.#court.accuse(this.clientId, "a session after a clean start");
-		if (!sessionPresent && this.#promised && !this.#cleanStart) this.#court.accuse(this.clientId, "its session is lost");
+		if (reasonCode !== 0) {
+			this.#wrong(`CONNACK ${reasonCode}`);
+			return;
+		}
+		if (sessionPresent && this.#cleanStart) this.#wrong("a session after a clean start");
+		if (!sessionPresent && this.#promised && !this.#cleanStart) this.#wrong("its session is lost");
 		if (!sessionPresent) this.#received.clear();
 		this.#promised = this.#traits.expirySeconds > 0;
 		this.online = true;
-		for (const [packetId, { packet, released }] of this.#outgoing) {
-			if (released) this.#socket?.write(answerPacket(PUBREL, packetId));
-			else this.#sendPublish({ ...packet, dup: true });
+		for (const [packetId, outgoing] of this.#outgoing) {
+			outgoing.releasedAgain = outgoing.released;
+			if (outgoing.released) this.#socket?.write(answerPacket(PUBREL, packetId));
+			else this.#sendPublish({ ...outgoing.packet, dup: true });
 		}
-		for (const { bytes } of this.#asked.values()) this.#socket?.write(bytes);
+		for (const asked of this.#asked.values()) {
+			asked.again = true;
+			this.#socket?.write(asked.bytes);
+		}
 		this.onConnected(sessionPresent);
 	}
 
@@ -238,20 +252,27 @@ export class MqttSession {
 		this.#socket?.write(publishPacket(packet));
 	}
 
-	#onAnswer(type: number, packetId: number): void {
+	#onPubcomp(packetId: number, reasonCode: number): void {
 		const outgoing = this.#outgoing.get(packetId);
-		if (type === PUBCOMP) {
-			if (outgoing?.released !== true) this.#court.accuse(this.clientId, `PUBCOMP ${packetId} for nothing`);
-			this.#outgoing.delete(packetId);
+		if (outgoing?.released !== true) this.#wrong(`PUBCOMP ${packetId} for nothing`);
+		else if (reasonCode !== 0 && !(reasonCode === UNKNOWN_IDENTIFIER && outgoing.releasedAgain)) {
+			this.#wrong(`PUBCOMP ${packetId} with ${reasonCode}`);
+		}
+		this.#outgoing.delete(packetId);
+	}
+
+	#onAnswer(type: number, packetId: number, reasonCode: number): void {
+		const due = this.#answersDue.shift();
+		const what = `packet ${type} for ${packetId}`;
+		if (due !== packetId) this.#wrong(`${what}; that for ${due} is due`);
+		if (reasonCode >= 0x80) this.#wrong(`${what} refuses with ${reasonCode}`);
+		const outgoing = this.#outgoing.get(packetId);
+		if (outgoing === undefined || type !== (outgoing.packet.qos === 1 ? PUBACK : PUBREC)) {
+			this.#wrong(`${what}, which waits for no such`);
 			return;
 		}
-		const due = this.#answersDue.shift();
-		if (due !== packetId) this.#court.accuse(this.clientId, `packet ${type} for ${packetId}; that for ${due} is due`);
-		if (outgoing === undefined || type !== (outgoing.packet.qos === 1 ? PUBACK : PUBREC)) {
-			return this.#court.accuse(this.clientId, `packet ${type} for ${packetId}, which waits for no such`);
-		}
 		const { topic, payload } = outgoing.packet;
-		this.#say(`packet ${type} for ${packetId}, ${topic} ${payload.slice(0, 20)}`);
+		this.#say(`${what}, ${topic} ${payload.slice(0, 20)}`);
 		if (type === PUBREC) {
 			outgoing.released = true;
 			this.#answer(PUBREL, packetId, false);
@@ -261,23 +282,28 @@ export class MqttSession {
 		outgoing.acknowledged();
 	}
 
-	#onGranted(type: number, packetId: number): void {
+	#onGranted(type: number, packetId: number, reasonCode: number): void {
 		const asked = this.#asked.get(packetId);
 		this.#asked.delete(packetId);
-		this.#say(`packet ${type} for ${packetId}`);
-		if (asked?.type !== type) return this.#court.accuse(this.clientId, `packet ${type} for ${packetId}, nothing asked`);
-		asked.granted();
+		this.#say(`packet ${type} for ${packetId}: ${reasonCode}`);
+		const isDone = reasonCode === NO_SUBSCRIPTION && asked?.again === true;
+		if (asked?.type !== type || (reasonCode > 2 && !isDone))
+			this.#wrong(`packet ${type} for ${packetId} with ${reasonCode}`);
+		asked?.granted();
 	}
 
 	#onPublish(message: PublishPacket): void {
 		const { topic, payload, qos, retain, dup, packetId } = message;
 		const what = `${topic} ${payload.slice(0, 20)} QoS ${qos}${dup ? " DUP" : ""}${retain ? " retained" : ""} as ${packetId}`;
 		this.#say(`gets ${what}`);
-		if (qos === 0) return this.onMessage(message);
-		if (this.#unacknowledged.has(packetId)) this.#court.accuse(this.clientId, `${what}: the identifier is in use`);
+		if (qos === 0) {
+			this.onMessage(message);
+			return;
+		}
+		if (this.#unacknowledged.has(packetId)) this.#wrong(`${what}: the identifier is in use`);
 		this.#unacknowledged.add(packetId);
 		if (this.#unacknowledged.size > this.#traits.receiveMaximum) {
-			this.#court.accuse(this.clientId, `${what}: above its Receive Maximum`);
+			this.#wrong(`${what}: above its Receive Maximum`);
 		}
 		const former = this.#received.get(packetId);
 		if (former !== undefined) {
@@ -285,7 +311,7 @@ export class MqttSession {
 			const isSame = former.topic === topic && (former.payload === payload || retain);
 			if (qos === 1 || !dup || !isSame) {
 				const of = `${former.topic} ${former.payload.slice(0, 20)}`;
-				this.#court.accuse(this.clientId, `${what}: the identifier is that of ${of}, which is not released`);
+				this.#wrong(`${what}: the identifier is that of ${of}, which is not released`);
 			}
 			this.#answer(PUBREC, packetId, false);
 			return;
@@ -298,7 +324,7 @@ export class MqttSession {
 	#onPubrel(packetId: number): void {
 		const known = this.#received.delete(packetId);
 		this.#say(`PUBREL ${packetId}${known ? "" : ", unknown"}`);
-		this.#answer(PUBCOMP, packetId, true, known ? 0 : 0x92);
+		this.#answer(PUBCOMP, packetId, true, known ? 0 : UNKNOWN_IDENTIFIER);
 	}
 
 	/** At once or a little later, as clients do; in order [MQTT-4.6.0-2, -3, -4]. `ends`: the identifier is free with it. */
@@ -321,6 +347,10 @@ export class MqttSession {
 		do this.#lastPacketId = (this.#lastPacketId % PACKET_IDS) + 1;
 		while (this.#outgoing.has(this.#lastPacketId) || this.#asked.has(this.#lastPacketId));
 		return this.#lastPacketId;
+	}
+
+	#wrong(what: string): void {
+		this.#court.accuse(this.clientId, what);
 	}
 
 	#say(what: string): void {

@@ -8,7 +8,6 @@ export const PUBREL = 6;
 export const PUBCOMP = 7;
 export const SUBACK = 9;
 export const UNSUBACK = 11;
-export const DISCONNECT = 14;
 
 export type Qos = 0 | 1 | 2;
 

@@ -29,6 +29,13 @@ export interface ClientTraits {
 	readonly receiveMaximum: number;
 	readonly topicAliasMaximum: number;
 	readonly retainAsPublished: boolean;
+	readonly retainHandling: 0 | 1 | 2;
+	/** Of its subscriptions that are no shares. */
+	readonly noLocal: boolean;
+	/** Seconds; Infinity: its session never expires. */
+	readonly expirySeconds: number;
+	/** Bytes; 0: any. */
+	readonly maximumPacketSize: number;
 	/** Highest packet identifier that it uses: a low one comes again soon. */
 	readonly packetIds: number;
 }
@@ -103,6 +110,7 @@ export class MqttClient implements LinkEnd {
 	#wasClean = false;
 	#wasMade = false;
 	#saidGoodbye = false;
+	#saidItEnds = false;
 	#serverReceiveMaximum = 65_535;
 	#serverAliases = 0;
 	readonly #ownAliases = new Map<string, number>();
@@ -172,13 +180,13 @@ export class MqttClient implements LinkEnd {
 			const { link: former } = this;
 			former.left = true;
 			// What it asked for must not come behind what it asks for now.
-			if (!this.#isAccepted && (this.#wasClean || this.#early.length > 0)) former.cut();
+			if (!this.#isAccepted && (this.#wasClean || options.clean === true || this.#early.length > 0)) former.cut();
 			this.#left(false);
 		}
 		const link = this.#world.dial(this);
 		if (link === undefined) return;
 		this.link = link;
-		const { version, kept, receiveMaximum, topicAliasMaximum } = this.traits;
+		const { version, kept, receiveMaximum, topicAliasMaximum, expirySeconds, maximumPacketSize } = this.traits;
 		const cleanStart = !kept || this.#mustClean || (options.clean ?? false);
 		if (cleanStart) this.#mustClean = true;
 		this.#wasMade = this.#mayBeMade;
@@ -195,7 +203,9 @@ export class MqttClient implements LinkEnd {
 			const event = model.publish({ topic, qos, retain, expires: false, by: this.name, isWill: true });
 			const delayMs = version === 5 ? delaySeconds * 1000 : 0;
 			this.#will = { event, delayMs, accepted: false, endedMs: 0, isTried: false };
-			model.tell(`${this.name}: has the will e${event.id} to ${topic}, QoS ${qos}${retain ? ", retained" : ""}, after ${delayMs} ms`);
+			model.tell(
+				`${this.name}: has the will e${event.id} to ${topic}, QoS ${qos}${retain ? ", retained" : ""}, after ${delayMs} ms`,
+			);
 		}
 		model.tell(`${this.name}: CONNECT over link ${link.number}, clean ${cleanStart}`);
 		this.#send({
@@ -209,13 +219,15 @@ export class MqttClient implements LinkEnd {
 				payload: Buffer.from(`e${this.#will.event.id};`),
 				qos: this.#will.event.qos,
 				retain: this.#will.event.retain,
-				properties: version === 5 && this.#will.delayMs > 0 ? { willDelayInterval: this.#will.delayMs / 1000 } : NO_PROPERTIES,
+				properties:
+					version === 5 && this.#will.delayMs > 0 ? { willDelayInterval: this.#will.delayMs / 1000 } : NO_PROPERTIES,
 			},
 			properties:
 				version === 5
 					? {
 							receiveMaximum,
-							...(kept && { sessionExpiryInterval: 0xffff_ffff }),
+							...(kept && { sessionExpiryInterval: Math.min(expirySeconds, 0xffff_ffff) }),
+							...(maximumPacketSize > 0 && { maximumPacketSize }),
 							...(topicAliasMaximum > 0 && { topicAliasMaximum }),
 						}
 					: NO_PROPERTIES,
@@ -223,7 +235,8 @@ export class MqttClient implements LinkEnd {
 		// It does not know yet which session they are for.
 		if (options.subscriptions !== undefined) this.#early = options.subscriptions;
 		if (this.#early.length > 0) this.#askEarly();
-		if (options.topic !== undefined) this.publish(options.topic, 0, { retain: false, empty: false, expirySeconds: 0, pad: 0 });
+		if (options.topic !== undefined)
+			this.publish(options.topic, 0, { retain: false, empty: false, expirySeconds: 0, pad: 0 });
 	}
 
 	#askEarly(): void {
@@ -233,7 +246,9 @@ export class MqttClient implements LinkEnd {
 			return;
 		}
 		this.#earlyId = packetId;
-		this.#world.model.tell(`${this.name}: SUBSCRIBE early ${this.#early.map(({ filter, qos }) => `${filter} QoS ${qos}`).join(", ")}`);
+		this.#world.model.tell(
+			`${this.name}: SUBSCRIBE early ${this.#early.map(({ filter, qos }) => `${filter} QoS ${qos}`).join(", ")}`,
+		);
 		this.#sendSubscribe(packetId, this.#early);
 	}
 
@@ -270,6 +285,7 @@ export class MqttClient implements LinkEnd {
 				ackTurn: undefined,
 				leftTurn: undefined,
 				overTurn: undefined,
+				noLocal: this.traits.version === 5 && this.traits.noLocal && kind.kind !== "share",
 				times: 1,
 			};
 			this.session.subscriptions.push(made);
@@ -278,16 +294,16 @@ export class MqttClient implements LinkEnd {
 	}
 
 	#sendSubscribe(packetId: number, asked: readonly Wish[]): void {
-		const { retainAsPublished } = this.traits;
+		const { version, retainAsPublished, retainHandling, noLocal } = this.traits;
 		this.#send({
 			type: "subscribe",
 			packetId,
 			subscriptions: asked.map(({ filter, qos }) => ({
 				filter,
 				qos,
-				noLocal: false,
-				retainAsPublished,
-				retainHandling: 0,
+				noLocal: version === 5 && noLocal && !filter.startsWith("$share/"),
+				retainAsPublished: version === 5 && retainAsPublished,
+				retainHandling: version === 5 ? retainHandling : 0,
 			})),
 			properties: NO_PROPERTIES,
 		});
@@ -307,7 +323,11 @@ export class MqttClient implements LinkEnd {
 		this.#send({ type: "unsubscribe", packetId, filters, properties: NO_PROPERTIES });
 	}
 
-	publish(topic: string, qos: Qos, options: { retain: boolean; empty: boolean; expirySeconds: number; pad: number }): void {
+	publish(
+		topic: string,
+		qos: Qos,
+		options: { retain: boolean; empty: boolean; expirySeconds: number; pad: number },
+	): void {
 		const { model } = this.#world;
 		const { version } = this.traits;
 		const limit = Math.min(this.#serverReceiveMaximum, MAX_UNACKNOWLEDGED);
@@ -319,8 +339,20 @@ export class MqttClient implements LinkEnd {
 		if (options.empty) model.events.delete(event.id);
 		const payload = options.empty ? Buffer.alloc(0) : Buffer.from(`e${event.id};${".".repeat(options.pad)}`);
 		const properties = expires ? { messageExpiryInterval: options.expirySeconds } : NO_PROPERTIES;
-		const packet: PublishPacket = { type: "publish", topic, payload, qos, retain: options.retain, dup: false, packetId, properties };
-		model.tell(`${this.session.name}: PUBLISH e${event.id}${options.empty ? " (empty)" : ""} to ${topic} QoS ${qos}${options.retain ? " retained" : ""} as ${packetId}`);
+		const packet: PublishPacket = {
+			type: "publish",
+			topic,
+			payload,
+			qos,
+			retain: options.retain,
+			dup: false,
+			packetId,
+			properties,
+		};
+		event.bytes = payload.length + 100;
+		model.tell(
+			`${this.session.name}: PUBLISH e${event.id}${options.empty ? " (empty)" : ""} to ${topic} QoS ${qos}${options.retain ? " retained" : ""} as ${packetId}`,
+		);
 		if (packetId !== undefined) this.#outgoing.set(packetId, { event, packet, released: false });
 		this.#sendPublish(event, packet);
 	}
@@ -335,11 +367,15 @@ export class MqttClient implements LinkEnd {
 			if (kinds.length === 0) return;
 			const kind = this.#random.pick(kinds);
 			if (kind === "other") {
-				this.#send(this.#others.shift()!);
+				const packet = this.#others.shift()!;
+				if ("packetId" in packet)
+					this.#world.model.tell(`${this.session.name}: sends ${packet.type} ${packet.packetId}`);
+				this.#send(packet);
 				continue;
 			}
 			const packetId = (kind === "puback" ? this.#pubacks : this.#pubrecs).shift()!;
 			if (kind === "puback") this.#unacknowledged.delete(packetId);
+			this.#world.model.tell(`${this.session.name}: sends ${kind} ${packetId}`);
 			this.#send({ type: kind, packetId, reasonCode: 0, properties: NO_PROPERTIES });
 		}
 	}
@@ -349,13 +385,15 @@ export class MqttClient implements LinkEnd {
 	}
 
 	/** `withWill`: reason code 0x04 of MQTT 5. */
-	disconnect(withWill: boolean): void {
+	disconnect(withWill: boolean, endsSession = false): void {
 		if (this.link === undefined) return;
+		const isLast = endsSession && this.traits.version === 5 && this.session.kept;
+		if (isLast) this.#saidItEnds = true;
 		const reasonCode = withWill && this.traits.version === 5 ? 4 : 0;
 		if (reasonCode === 0) this.#saidGoodbye = true;
 		this.link.saidGoodbye = true;
-		this.#world.model.tell(`${this.session.name}: DISCONNECT ${reasonCode}`);
-		this.#send({ type: "disconnect", reasonCode, properties: NO_PROPERTIES });
+		this.#world.model.tell(`${this.session.name}: DISCONNECT ${reasonCode}${isLast ? ", with its session" : ""}`);
+		this.#send({ type: "disconnect", reasonCode, properties: isLast ? { sessionExpiryInterval: 0 } : NO_PROPERTIES });
 		this.online = false;
 	}
 
@@ -367,6 +405,9 @@ export class MqttClient implements LinkEnd {
 		while (this.link === link) {
 			const length = packetLength(this.#bytes, 0, this.#bytes.length, Number.MAX_SAFE_INTEGER);
 			if (length === 0) return;
+			const { maximumPacketSize, version } = this.traits;
+			if (version === 5 && maximumPacketSize > 0 && length > maximumPacketSize)
+				throw new Violation(`${this.name}: a packet of ${length} bytes`);
 			const packet = decodePacket(this.#bytes, 0, length, this.traits.version, "server");
 			this.#bytes = this.#bytes.subarray(length);
 			if (packet.type !== "pingresp") this.#world.model.turn++;
@@ -384,7 +425,9 @@ export class MqttClient implements LinkEnd {
 		const will = this.#will;
 		if (will !== undefined) {
 			if (this.#saidGoodbye) {
-				if (inOrder && will.event.places.length === 0) will.event.fate = "never";
+				// Earlier versions are not told that it was the door that ended it.
+				const isIts = this.#heardGoodbye || (this.traits.version !== 5 && this.#answersDue.length > 0);
+				if (inOrder && !isIts && will.event.places.length === 0) will.event.fate = "never";
 			} else if (will.accepted && will.delayMs === 0) will.event.fate = "must";
 			else {
 				will.endedMs = Math.min(this.#world.clock.monotonic(), this.link!.endedMs);
@@ -394,6 +437,11 @@ export class MqttClient implements LinkEnd {
 		}
 		this.link = undefined;
 		this.online = false;
+		if (this.#saidItEnds) {
+			this.session.confirmed = false;
+			if (inOrder) this.session.over = true;
+		}
+		this.#saidItEnds = false;
 		this.#saidGoodbye = false;
 		this.#heardGoodbye = false;
 		this.#isAccepted = false;
@@ -413,7 +461,8 @@ export class MqttClient implements LinkEnd {
 
 	#newSession(kept: boolean): ModelSession {
 		const { retainAsPublished } = this.traits;
-		const session = new ModelSession(this.name, ++this.#sessions, kept, retainAsPublished);
+		const session = new ModelSession(this.name, ++this.#sessions, kept, this.traits.version === 5 && retainAsPublished);
+		session.packetBytes = this.traits.version === 5 ? this.traits.maximumPacketSize : 0;
 		this.#world.model.sessions.push(session);
 		this.#outgoing.clear();
 		this.#received.clear();
@@ -448,7 +497,8 @@ export class MqttClient implements LinkEnd {
 
 	#packet(packet: Packet): void {
 		if (this.#heardGoodbye) throw new Violation(`${this.name}: ${packet.type} after DISCONNECT`);
-		if (this.#isAccepted === (packet.type === "connack")) throw new Violation(`${this.name}: ${JSON.stringify(packet)} out of turn`);
+		if (this.#isAccepted === (packet.type === "connack"))
+			throw new Violation(`${this.name}: ${JSON.stringify(packet)} out of turn`);
 		switch (packet.type) {
 			case "connack":
 				return this.#connack(packet);
@@ -458,11 +508,13 @@ export class MqttClient implements LinkEnd {
 			case "pubrec":
 				return this.#answer(packet);
 			case "pubcomp":
-				if (this.#outgoing.get(packet.packetId)?.released !== true) throw new Violation(`${this.name}: PUBCOMP ${packet.packetId} for nothing`);
+				if (this.#outgoing.get(packet.packetId)?.released !== true)
+					throw new Violation(`${this.name}: PUBCOMP ${packet.packetId} for nothing`);
 				this.#outgoing.delete(packet.packetId);
 				return;
 			case "pubrel": {
 				const known = this.#received.delete(packet.packetId);
+				this.#world.model.tell(`${this.session.name}: pubrel ${packet.packetId}`);
 				const reasonCode = known || this.traits.version !== 5 ? 0 : 0x92;
 				this.#unacknowledged.delete(packet.packetId);
 				this.#others.push({ type: "pubcomp", packetId: packet.packetId, reasonCode, properties: NO_PROPERTIES });
@@ -472,7 +524,9 @@ export class MqttClient implements LinkEnd {
 			case "unsuback":
 				return this.#subscribed(packet);
 			case "disconnect":
-				this.#world.model.tell(`${this.name}: told DISCONNECT ${packet.reasonCode} ${packet.properties.reasonString ?? ""}`);
+				this.#world.model.tell(
+					`${this.name}: told DISCONNECT ${packet.reasonCode} ${packet.properties.reasonString ?? ""}`,
+				);
 				this.#heardGoodbye = true;
 				return;
 			case "pingresp":
@@ -493,9 +547,14 @@ export class MqttClient implements LinkEnd {
 		if (this.#will !== undefined) this.#will.accepted = true;
 		if (sessionPresent && this.#wasClean) throw new Violation(`${this.name}: a session is present after a clean start`);
 		if (!sessionPresent || (this.session.over && this.#wasMade)) {
-			if (!this.#wasClean && this.session.confirmed && !this.session.over) throw new Violation(`${this.session.name} was to be kept and is not there`);
+			const mayExpire = this.traits.version === 5 && this.traits.expirySeconds < Number.POSITIVE_INFINITY;
+			if (!this.#wasClean && this.session.confirmed && !this.session.over && !mayExpire)
+				throw new Violation(`${this.session.name} was to be kept and is not there`);
 			this.session.over = true;
 			this.session = this.#newSession(this.traits.kept && (this.traits.version === 5 || !this.#wasClean));
+		} else if (this.traits.expirySeconds < Number.POSITIVE_INFINITY && this.#wasMade) {
+			// It may have expired, and been made anew without its client hearing of that.
+			for (const subscription of this.session.subscriptions) subscription.leftTurn ??= ++model.turn;
 		} else if (this.session.over) throw new Violation(`${this.session.name} had ended and is present`);
 		this.#mustClean = false;
 		this.#mayBeMade = false;
@@ -505,7 +564,14 @@ export class MqttClient implements LinkEnd {
 		this.#early = [];
 		for (const will of this.#wills) {
 			// An orderly stop publishes at once what waits.
-			if (sessionPresent && will.endedMs > this.#world.startedMs && clock.monotonic() < will.endedMs + will.delayMs && will.event.places.length === 0) will.event.fate = "never";
+			if (
+				sessionPresent &&
+				will.accepted &&
+				will.endedMs > this.#world.startedMs &&
+				clock.monotonic() < will.endedMs + will.delayMs &&
+				will.event.places.length === 0
+			)
+				will.event.fate = "never";
 		}
 		this.#wills = [];
 		for (const [packetId, outgoing] of this.#outgoing) {
@@ -522,27 +588,49 @@ export class MqttClient implements LinkEnd {
 		const name = this.#topicOf(topic, properties.topicAlias);
 		const id = Number(/^e(\d+);/.exec(payload.toString("latin1", 0, Math.min(payload.length, 20)))?.[1] ?? 0);
 		let seen = true;
-		model.tell(`${this.session.name}: gets e${id} of ${name} QoS ${qos}${dup ? " DUP" : ""}${retain ? " retained" : ""} as ${packetId}`);
+		model.tell(
+			`${this.session.name}: gets e${id} of ${name} QoS ${qos}${dup ? " DUP" : ""}${retain ? " retained" : ""} as ${packetId}`,
+		);
 		if (qos > 0) {
-			if (this.#unacknowledged.has(packetId!)) throw new Violation(`${this.name}: packet identifier ${packetId} is in use`);
+			if (this.#unacknowledged.has(packetId!))
+				throw new Violation(`${this.name}: packet identifier ${packetId} is in use`);
 			this.#unacknowledged.add(packetId!);
 			const window = Math.min(this.#world.maxInflight, this.traits.version === 5 ? this.traits.receiveMaximum : 65_535);
-			if (this.#unacknowledged.size > window) throw new Violation(`${this.name}: ${this.#unacknowledged.size} under way; ${window} may be`);
+			if (this.#unacknowledged.size > window)
+				throw new Violation(`${this.name}: ${this.#unacknowledged.size} under way; ${window} may be`);
 		}
 		const had = packetId === undefined ? undefined : this.#received.get(packetId);
 		if (qos === 2) {
 			// A retained message may be another when it is sent again.
-			if (had !== undefined && ((had !== id && !retain) || !dup)) throw new Violation(`${this.session.name}: e${id} under the identifier ${packetId} of e${had}, which is not released${dup ? " (DUP)" : ""}`);
+			if (had !== undefined && ((had !== id && !retain) || !dup))
+				throw new Violation(
+					`${this.session.name}: e${id} under the identifier ${packetId} of e${had}, which is not released${dup ? " (DUP)" : ""}`,
+				);
 			seen = had === undefined;
 			this.#received.set(packetId!, id);
 			this.#pubrecs.push(packetId!);
 		} else if (qos === 1) {
-			if (had !== undefined) throw new Violation(`${this.session.name}: e${id} at QoS 1 under the identifier ${packetId} of e${had}, which is not released`);
+			if (had !== undefined)
+				throw new Violation(
+					`${this.session.name}: e${id} at QoS 1 under the identifier ${packetId} of e${had}, which is not released`,
+				);
 			this.#pubacks.push(packetId!);
 		}
 		if (id === 0) return;
+		if (retain && !this.session.retainAsPublished && this.traits.version === 5 && this.traits.retainHandling === 2) {
+			throw new Violation(`${this.session.name} got e${id} as retained, which it did not ask for`);
+		}
 		const { crashes, turn } = model;
-		model.arrived(this.session, id, name, { turn, qos, retain, dup, seen, link: link.number, linkOver: () => link.endedByDoor || link.over || link.saidGoodbye, crashes });
+		model.arrived(this.session, id, name, {
+			turn,
+			qos,
+			retain,
+			dup,
+			seen,
+			link: link.number,
+			linkOver: () => link.endedByDoor || link.over || link.saidGoodbye,
+			crashes,
+		});
 	}
 
 	#topicOf(topic: string, alias: number | undefined): string {
@@ -550,7 +638,8 @@ export class MqttClient implements LinkEnd {
 			if (topic === "") throw new Violation(`${this.name}: neither topic nor alias`);
 			return topic;
 		}
-		if (alias > this.traits.topicAliasMaximum) throw new Violation(`${this.name}: Topic Alias ${alias}; ${this.traits.topicAliasMaximum} may be`);
+		if (alias > this.traits.topicAliasMaximum)
+			throw new Violation(`${this.name}: Topic Alias ${alias}; ${this.traits.topicAliasMaximum} may be`);
 		if (topic !== "") this.#aliases.set(alias, topic);
 		const known = this.#aliases.get(alias);
 		if (known === undefined) throw new Violation(`${this.name}: Topic Alias ${alias} was given no topic`);
@@ -560,8 +649,10 @@ export class MqttClient implements LinkEnd {
 	#answer({ type, packetId, reasonCode }: PublishResponsePacket): void {
 		const outgoing = this.#outgoing.get(packetId);
 		if (outgoing === undefined) throw new Violation(`${this.name}: ${type} ${packetId} for nothing`);
-		if (type !== (outgoing.packet.qos === 1 ? "puback" : "pubrec")) throw new Violation(`${this.name}: ${type} for QoS ${outgoing.packet.qos}`);
-		if (this.#answersDue[0] !== packetId) throw new Violation(`${this.name}: ${type} ${packetId} where that of ${this.#answersDue[0]} was due`);
+		if (type !== (outgoing.packet.qos === 1 ? "puback" : "pubrec"))
+			throw new Violation(`${this.name}: ${type} for QoS ${outgoing.packet.qos}`);
+		if (this.#answersDue[0] !== packetId)
+			throw new Violation(`${this.name}: ${type} ${packetId} where that of ${this.#answersDue[0]} was due`);
 		this.#answersDue.shift();
 		const { event } = outgoing;
 		const isRefused = reasonCode >= 0x80;
@@ -583,7 +674,9 @@ export class MqttClient implements LinkEnd {
 		if (asked?.kind !== type) throw new Violation(`${this.name}: ${type} ${packetId} for nothing`);
 		this.#asked.delete(packetId);
 		this.session.confirmed = true;
-		model.tell(`${this.session.name}: ${type} ${asked.subscriptions.map(({ filter }, i) => `${filter} ${reasonCodes[i] ?? ""}`).join(", ")}`);
+		model.tell(
+			`${this.session.name}: ${type} ${asked.subscriptions.map(({ filter }, i) => `${filter} ${reasonCodes[i] ?? ""}`).join(", ")}`,
+		);
 		asked.subscriptions.forEach((subscription, i) => {
 			const isRefused = (reasonCodes[i] ?? 0) >= 0x80;
 			if (type === "unsuback") {

@@ -2,12 +2,13 @@
  * One seeded life of an MQTT door: clients that come, go, subscribe, publish and acknowledge as they like, networks that
  * break, a gateway that is killed, stopped, filled up; again and again all comes to rest and is compared with the model.
  */
-import { Engine } from "../../bridge/mqtt/engine.ts";
+
 import type { Qos } from "../../bridge/mqtt/codec/packets.ts";
+import { Engine } from "../../bridge/mqtt/engine.ts";
 import type { MqttOptions } from "../../bridge/mqtt/options.ts";
 import { SimulatedRandom } from "../../src/base/random-simulated.ts";
 import { Violation } from "./log-model.ts";
-import { MqttClient, type ClientTraits, type ClientWorld, type Wish } from "./mqtt-client.ts";
+import { type ClientTraits, type ClientWorld, MqttClient, type Wish } from "./mqtt-client.ts";
 import { Link, type LinkEnd } from "./mqtt-link.ts";
 import { MqttModel } from "./mqtt-model.ts";
 import { checkReplay, checkRetained } from "./mqtt-verifier.ts";
@@ -31,6 +32,8 @@ export const WEIGHTS = {
 	retention: 1,
 	stepClock: 1,
 	full: 0.5,
+	pressure: 0.5,
+	createTopic: 0.5,
 	kill: 1.2,
 	armPower: 0.8,
 	stop: 0.3,
@@ -61,7 +64,16 @@ export class MqttLife {
 	readonly world: World;
 	readonly model = new MqttModel();
 	readonly clients: MqttClient[] = [];
-	readonly tally: MqttTally = { events: 0, acked: 0, deliveries: 0, resends: 0, kills: 0, rests: 0, takeOvers: 0, wills: 0 };
+	readonly tally: MqttTally = {
+		events: 0,
+		acked: 0,
+		deliveries: 0,
+		resends: 0,
+		kills: 0,
+		rests: 0,
+		takeOvers: 0,
+		wills: 0,
+	};
 	engine!: Engine;
 	readonly #random: SimulatedRandom;
 	readonly #network: SimulatedRandom;
@@ -74,6 +86,9 @@ export class MqttLife {
 	#linksMade = 0;
 	#startedMs = 0;
 	#verifiers = 0;
+	#isHeld = false;
+	#topicsMade = 0;
+	readonly #options: MqttOptions;
 	#violation: Error | undefined;
 	/** The disk was full in this life of the gateway: errors may be told. */
 	#wasFull = false;
@@ -100,6 +115,11 @@ export class MqttLife {
 			tearNeighbours: true,
 			syncMs: random.pick([0.2, 2, 10]),
 		});
+		this.#options = {
+			...OPTIONS,
+			shareExpirySeconds: random.pick([0, 0, 3600]),
+			...(random.chance(0.2) && { outputBudgetBytes: 1000 }),
+		};
 		const { model } = this;
 		model.nowMs = () => this.world.clock.monotonic();
 		const life = this;
@@ -112,14 +132,25 @@ export class MqttLife {
 			},
 			maxInflight: MAX_INFLIGHT,
 		};
-		const kinds = random.pick([[PLAIN], [PLAIN], [SHARED], [PLAIN, SHARED], [PLAIN, REPLAYS], [PLAIN, SHARED, REPLAYS]]);
+		const kinds = random.pick([
+			[PLAIN],
+			[PLAIN],
+			[SHARED],
+			[PLAIN, SHARED],
+			[PLAIN, REPLAYS],
+			[PLAIN, SHARED, REPLAYS],
+		]);
 		this.#filters = Array.from({ length: random.between(2, 4) }, (_, i) => {
 			const traits: ClientTraits = {
 				version: random.pick([4, 5]),
 				kept: random.chance(0.7),
 				receiveMaximum: random.pick([1, 2, 3, 5, 20]),
 				topicAliasMaximum: random.pick([0, 2, 10]),
-				retainAsPublished: false,
+				retainAsPublished: random.chance(0.1),
+				retainHandling: random.pick([0, 0, 0, 1, 2]),
+				noLocal: random.chance(0.1),
+				expirySeconds: random.pick([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 2]),
+				maximumPacketSize: random.pick([0, 0, 0, 0, 250]),
 				packetIds: random.pick([8, 65_535]),
 			};
 			const client = new MqttClient(`c${i}`, traits, random.fork(`client ${i}`), this.#clientWorld);
@@ -151,10 +182,11 @@ export class MqttLife {
 			if (event.acked) this.tally.acked++;
 			if (event.isWill && event.places.length > 0) this.tally.wills++;
 		}
-		for (const { got } of sessions) for (const arrivals of got.values()) {
-			this.tally.deliveries += arrivals.length;
-			this.tally.resends += arrivals.filter(({ dup }) => dup).length;
-		}
+		for (const { got } of sessions)
+			for (const arrivals of got.values()) {
+				this.tally.deliveries += arrivals.length;
+				this.tally.resends += arrivals.filter(({ dup }) => dup).length;
+			}
 	}
 
 	async #step(what: keyof Weights): Promise<void> {
@@ -190,10 +222,11 @@ export class MqttLife {
 			case "seconds":
 				return clock.advance(random.pick([500, 1100, 5500]));
 			case "disconnect":
-				if (client.online) client.disconnect(random.chance(0.15));
+				if (client.online) client.disconnect(random.chance(0.15), random.chance(0.1));
 				return;
 			case "vanish":
-				if (client.link !== undefined) this.#told(`the network cuts link ${client.link.number}`, () => client.link?.cut());
+				if (client.link !== undefined)
+					this.#told(`the network cuts link ${client.link.number}`, () => client.link?.cut());
 				return;
 			case "freeze":
 				if (client.link !== undefined) this.#told(`link ${client.link.number} freezes`, () => client.link?.freeze());
@@ -221,6 +254,14 @@ export class MqttLife {
 				return clock.step(random.pick([-5000, -1000, 1000, 5000]));
 			case "full":
 				return this.#full();
+			case "pressure":
+				this.#hold(!this.#isHeld);
+				return;
+			case "createTopic":
+				if (this.#wasFull) return;
+				this.model.tell("a topic is made");
+				this.world.broker.topics.create({ name: `other${this.#topicsMade++}`, partitions: 1 });
+				return;
 			case "armPower":
 				return disk.stopAfter(random.between(1, 30));
 			case "kill":
@@ -241,7 +282,10 @@ export class MqttLife {
 		if (this.#violation !== undefined) throw this.#violation;
 		if (this.world.disk.off) return;
 		if (this.world.failure !== undefined) throw this.world.failure;
-		const bad = this.world.lines.find(({ level, message }) => level === "error" && !(this.#wasFull && /failed|full|not be/.test(message)));
+		const bad = this.world.lines.find(({ level, message, fields }) => {
+			if (level !== "error" || (this.#wasFull && /failed|full|not be/.test(message))) return false;
+			return !JSON.stringify(fields).includes("PowerLossError"); // the last words of a process that is gone
+		});
 		if (bad !== undefined) throw new Violation(`logged: ${bad.message} ${JSON.stringify(bad.fields)}`);
 		this.world.lines.length = 0;
 	}
@@ -251,11 +295,22 @@ export class MqttLife {
 	#connect(client: MqttClient): void {
 		const random = this.#random;
 		const will = random.chance(0.35)
-			? { topic: random.pick(TOPICS), qos: random.pick<Qos>([0, 1, 2]), retain: random.chance(0.2), delaySeconds: random.pick([0, 0, 1, 3]) }
+			? {
+					topic: random.pick(TOPICS),
+					qos: random.pick<Qos>([0, 1, 2]),
+					retain: random.chance(0.2),
+					delaySeconds: random.pick([0, 0, 1, 3]),
+				}
 			: undefined;
 		const subscriptions = random.chance(0.2) ? this.#wishes(client) : [];
 		const topic = random.chance(0.1) ? random.pick(TOPICS) : undefined;
-		client.connect({ subscriptions, ...(topic !== undefined && { topic }), clean: random.chance(0.06), will, keepAliveSeconds: random.pick([0, 0, 3]) });
+		client.connect({
+			subscriptions,
+			...(topic !== undefined && { topic }),
+			clean: random.chance(0.06),
+			will,
+			keepAliveSeconds: random.pick([0, 0, 3]),
+		});
 	}
 
 	#subscribe(client: MqttClient): void {
@@ -290,6 +345,7 @@ export class MqttLife {
 			latencyMs: random.pick([0.05, 1, 8]),
 			kernelBytes: random.pick([300, 5000, 200_000]),
 			chunkBytes: random.pick([1, 20, 1000]),
+			isOff: () => this.world.disk.off,
 		};
 		const guard = (work: () => void) => {
 			try {
@@ -298,7 +354,14 @@ export class MqttLife {
 				this.#violation ??= error as Error;
 			}
 		};
-		const link = new Link(++this.#linksMade, this.world.clock, random.fork(`link ${this.#linksMade}`), options, end, guard);
+		const link = new Link(
+			++this.#linksMade,
+			this.world.clock,
+			random.fork(`link ${this.#linksMade}`),
+			options,
+			end,
+			guard,
+		);
 		const connection = this.engine.accept(link);
 		if (connection === undefined) return undefined;
 		link.handler = connection;
@@ -309,12 +372,19 @@ export class MqttLife {
 	#start(): void {
 		const { world } = this;
 		this.#wasFull = false;
+		this.#isHeld = false;
 		world.start();
-		for (const [name, partitions] of [["ta", 2], ["tb", 1]] as const) {
+		const topics: [name: string, partitions: number][] = [
+			["ta", 2],
+			["tb", 1],
+		];
+		// Where the disk does not fill up, the third is made by the first publish to it.
+		if (this.#weights.full > 0) topics.push(["tc", 1]);
+		for (const [name, partitions] of topics) {
 			if (world.broker.topics.get(name) === undefined) world.broker.topics.create({ name, partitions });
 		}
 		this.#startedMs = world.clock.monotonic();
-		this.engine = new Engine(world.broker, OPTIONS);
+		this.engine = new Engine(world.broker, this.#options);
 		this.engine.start();
 	}
 
@@ -338,6 +408,7 @@ export class MqttLife {
 
 	async #restart(): Promise<void> {
 		this.world.disk.capacityBytes = Number.POSITIVE_INFINITY;
+		this.#hold(false);
 		this.model.tell("stop");
 		await this.world.clock.advance(1500);
 		if (this.world.disk.off) return;
@@ -352,6 +423,15 @@ export class MqttLife {
 		this.model.crashes++;
 		this.#hangUp();
 		this.#start();
+	}
+
+	/** All sockets are left unread for a while. */
+	#hold(isHeld: boolean): void {
+		if (isHeld === this.#isHeld) return;
+		this.#isHeld = isHeld;
+		this.model.tell(isHeld ? "memory is short" : "memory is there again");
+		if (isHeld) this.world.broker.pressure.hold();
+		else this.world.broker.pressure.letGo();
 	}
 
 	#full(): void {
@@ -385,9 +465,17 @@ export class MqttLife {
 					for (const { offset, value, headers } of recordsIn(bytes)) {
 						if (offset < next) continue;
 						const text = (name: string) => headers.find(([key]) => key === name)?.[1]?.toString();
-						const id = Number(/^e(\d+);/.exec(value?.toString("latin1", 0, Math.min(value.length, 20)) ?? "")?.[1] ?? 0);
+						const id = Number(
+							/^e(\d+);/.exec(value?.toString("latin1", 0, Math.min(value.length, 20)) ?? "")?.[1] ?? 0,
+						);
 						const expires = text("mqtt.message-expiry") !== undefined;
-						this.model.stored({ partition: partition.id, offset }, text("mqtt.topic") ?? "", id, text("mqtt.retain") === "1", expires);
+						this.model.stored(
+							{ partition: partition.id, offset },
+							text("mqtt.topic") ?? "",
+							id,
+							text("mqtt.retain") === "1",
+							expires,
+						);
 					}
 				}
 			}
@@ -399,7 +487,8 @@ export class MqttLife {
 		const { clock, disk } = this.world;
 		let quiet = 0;
 		for (let round = 0; quiet < 25; round++) {
-			if (round > 600) throw new Violation(`no rest: ${clients.map((each) => `${each.name} ${each.online} ${each.done}`).join(", ")}`);
+			if (round > 600)
+				throw new Violation(`no rest: ${clients.map((each) => `${each.name} ${each.online} ${each.done}`).join(", ")}`);
 			const { turn } = this.model;
 			for (const client of clients) {
 				if (client.offline) client.connect();
@@ -409,7 +498,9 @@ export class MqttLife {
 			if (round % 10 === 0) for (const client of this.clients) client.ping();
 			await clock.advance(round % 20 === 0 ? 1000 : 100);
 			if (disk.off) return;
-			const isQuiet = turn === this.model.turn && clients.every((client) => client.online && client.done && client.link?.busy !== true);
+			const isQuiet =
+				turn === this.model.turn &&
+				clients.every((client) => client.online && client.done && client.link?.busy !== true);
 			quiet = isQuiet ? quiet + 1 : 0;
 			this.#check();
 		}
@@ -419,6 +510,7 @@ export class MqttLife {
 		const { disk } = this.world;
 		this.model.tell("rest");
 		disk.capacityBytes = Number.POSITIVE_INFINITY;
+		this.#hold(false);
 		for (const client of this.clients) {
 			// What is frozen says nothing: it may be anything but at rest.
 			if (client.link?.frozen === true) client.connect();
@@ -432,9 +524,16 @@ export class MqttLife {
 		for (const { partitions } of this.world.broker.topics.list()) {
 			for (const { id, logStartOffset } of partitions) gone.set(id, logStartOffset);
 		}
-		this.model.atRest(this.clients.map(({ session }) => session), gone);
+		this.model.atRest(
+			this.clients.map(({ session }) => session),
+			gone,
+		);
 		for (const client of this.clients) {
-			const [stuck] = client.unreleased;
+			// What is gone, retained or taken by retention, cannot be sent again.
+			const stuck = client.unreleased.find((id) => {
+				const event = this.model.events.get(id);
+				return event?.retain === false && !event.places.some(({ partition, offset }) => offset < gone.get(partition)!);
+			});
 			if (stuck !== undefined) throw new Violation(`${client.session.name}: e${stuck} was never released`);
 		}
 		await this.#verify(gone);
@@ -442,7 +541,18 @@ export class MqttLife {
 
 	/** What a new client gets: what is retained, and the log by a replay. */
 	async #verify(gone: ReadonlyMap<number, number>): Promise<void> {
-		const traits = { version: 5, kept: false, receiveMaximum: 20, topicAliasMaximum: 3, retainAsPublished: false, packetIds: 100 } as const;
+		const traits = {
+			version: 5,
+			kept: false,
+			receiveMaximum: 20,
+			topicAliasMaximum: 3,
+			retainAsPublished: false,
+			retainHandling: 0,
+			noLocal: false,
+			expirySeconds: 0,
+			maximumPacketSize: 0,
+			packetIds: 100,
+		} as const;
 		for (const filter of ["#", "$replay/earliest/#"]) {
 			const name = `v${++this.#verifiers}`;
 			const client = new MqttClient(name, traits, this.#random.fork(name), this.#clientWorld);
@@ -502,6 +612,7 @@ const OPTIONS: MqttOptions = {
 	listen: "",
 	routes: [
 		{ filter: "a/{name}", topic: "ta", key: "{name}" },
+		{ filter: "c", topic: "tc", key: "{topic}" },
 		{ filter: "#", topic: "tb", key: "{topic}" },
 	],
 	maxPacketBytes: 100_000,

@@ -18,6 +18,8 @@ export interface LinkOptions {
 	/** Bytes on their way to the client before the door has to wait. */
 	readonly kernelBytes: number;
 	readonly chunkBytes: number;
+	/** The power has gone: what the door does then reaches nobody. */
+	readonly isOff: () => boolean;
 }
 
 export class Link implements Transport {
@@ -71,7 +73,7 @@ export class Link implements Transport {
 	// The door's side.
 
 	write(bytes: Buffer): boolean {
-		if (this.#over || this.endedByDoor) return true;
+		if (this.#over || this.endedByDoor || this.#options.isOff()) return true;
 		if (this.#queued.length === 0 && this.#kernel.length + bytes.length <= this.#options.kernelBytes) {
 			this.#kernel = Buffer.concat([this.#kernel, bytes]);
 			this.#pumpDown();
@@ -98,11 +100,13 @@ export class Link implements Transport {
 	}
 
 	end(): void {
+		if (this.#options.isOff()) return;
 		this.#doorEnded();
 		this.#pumpDown();
 	}
 
 	destroy(): void {
+		if (this.#options.isOff()) return;
 		this.#doorEnded();
 		this.#finish(false);
 	}
@@ -125,8 +129,11 @@ export class Link implements Transport {
 	/** The network breaks it, between any two bytes. */
 	cut(): void {
 		this.#up = this.#up.subarray(0, this.#random.between(0, this.#up.length));
-		const arrived = this.#random.chance(0.5) ? this.#kernel.subarray(0, this.#random.between(0, this.#kernel.length)) : Buffer.alloc(0);
-		if (this.#up.length > 0 && !this.#paused && this.handler !== undefined && this.#random.chance(0.5)) this.#received(this.#up);
+		const arrived = this.#random.chance(0.5)
+			? this.#kernel.subarray(0, this.#random.between(0, this.#kernel.length))
+			: Buffer.alloc(0);
+		if (this.#up.length > 0 && !this.#paused && this.handler !== undefined && this.#random.chance(0.5))
+			this.#received(this.#up);
 		if (arrived.length > 0 && !this.left) this.#end.bytes(this, arrived);
 		this.#finish(false);
 	}

@@ -27,6 +27,8 @@ export interface ModelEvent {
 	sends: number;
 	/** Where it is in the log. */
 	readonly places: Place[];
+	/** Of the packet, at most. */
+	bytes: number;
 	/** Of a will: what must become of it. */
 	fate: "may" | "must" | "never";
 }
@@ -44,6 +46,7 @@ export interface ModelSubscription {
 	leftTurn: number | undefined;
 	/** UNSUBACK came. */
 	overTurn: number | undefined;
+	readonly noLocal: boolean;
 	/** How often it was asked for. */
 	times: number;
 }
@@ -74,6 +77,8 @@ export class ModelSession {
 	over = false;
 	/** Something in it was promised to be stored. */
 	confirmed = false;
+	/** The largest packet that it takes; 0: any. */
+	packetBytes = 0;
 
 	constructor(client: string, number: number, kept: boolean, retainAsPublished: boolean) {
 		this.client = client;
@@ -117,13 +122,14 @@ export class MqttModel {
 		this.story.push(`${this.turn} ${this.nowMs().toFixed(1)} ${what}`);
 	}
 
-	publish(event: Omit<ModelEvent, "id" | "places" | "acked" | "sends" | "fate" | "sentTurn">): ModelEvent {
+	publish(event: Omit<ModelEvent, "id" | "bytes" | "places" | "acked" | "sends" | "fate" | "sentTurn">): ModelEvent {
 		const made: ModelEvent = {
 			...event,
 			id: this.#nextId++,
 			sentTurn: ++this.turn,
 			acked: false,
 			sends: 0,
+			bytes: 100,
 			places: [],
 			fate: "may",
 		};
@@ -140,7 +146,10 @@ export class MqttModel {
 		}
 		const known = partition[place.offset];
 		if (known !== undefined) {
-			if (known.id !== id) throw new Violation(`offset ${place.offset} of partition ${place.partition} changed from e${known.id} to e${id}`);
+			if (known.id !== id)
+				throw new Violation(
+					`offset ${place.offset} of partition ${place.partition} changed from e${known.id} to e${id}`,
+				);
 			return;
 		}
 		partition[place.offset] = { id, topic };
@@ -149,8 +158,10 @@ export class MqttModel {
 			event.places.push(place);
 			const { qos, isWill, places, sends, fate } = event;
 			const most = isWill || qos !== 1 ? 1 : sends;
-			if (places.length > most) throw new Violation(`e${id} of QoS ${qos} is ${places.length} times in the log; ${most} is the most`);
-			if (isWill && fate === "never") throw new Violation(`the will e${id} was published after its connection had ended in order`);
+			if (places.length > most)
+				throw new Violation(`e${id} of QoS ${qos} is ${places.length} times in the log; ${most} is the most`);
+			if (isWill && fate === "never")
+				throw new Violation(`the will e${id} was published after its connection had ended in order`);
 			if (event.topic !== topic) throw new Violation(`e${id} was published to ${event.topic} and stored as ${topic}`);
 		} else if (id !== 0) throw new Violation(`the log has e${id}, which nobody published`);
 		if (retain) this.retained.set(topic, { id, place, expires });
@@ -161,12 +172,17 @@ export class MqttModel {
 		const event = this.events.get(id);
 		if (event === undefined) throw new Violation(`${session.name} got e${id}, which nobody published`);
 		if (event.topic !== topic) throw new Violation(`${session.name} got e${id} of ${event.topic} as ${topic}`);
-		if (arrival.qos > event.qos && !(arrival.dup && arrival.retain)) throw new Violation(`${session.name} got e${id} at QoS ${arrival.qos}, published at ${event.qos}`);
+		if (arrival.qos > event.qos && !(arrival.dup && arrival.retain))
+			throw new Violation(`${session.name} got e${id} at QoS ${arrival.qos}, published at ${event.qos}`);
 		const wanted = session.subscriptions.some(
 			({ match, overTurn }) => filterMatches(match, topic) && (overTurn === undefined || event.sentTurn < overTurn),
 		);
-		if (!wanted) throw new Violation(`${session.name} got e${id} of ${topic}, which it does not subscribe to`);
-		if (arrival.retain && !event.retain) throw new Violation(`${session.name} got e${id} as retained, which it was not`);
+		// Sent again, a retained message is the one that its topic has by then.
+		if (!wanted && !(arrival.dup && arrival.retain))
+			throw new Violation(`${session.name} got e${id} of ${topic}, which it does not subscribe to`);
+		this.#checkLocal(session, event, arrival);
+		if (arrival.retain && !event.retain)
+			throw new Violation(`${session.name} got e${id} as retained, which it was not`);
 		let arrivals = session.got.get(id);
 		if (arrivals === undefined) {
 			arrivals = [];
@@ -176,6 +192,16 @@ export class MqttModel {
 		if (!arrival.seen) return;
 		if (arrival.qos === 2) this.#checkOnce(session, event, arrivals);
 		if (!arrival.retain) this.#checkGroups(session, event, arrival);
+	}
+
+	/** No Local: what it published itself after it had asked for that. */
+	#checkLocal(session: ModelSession, event: ModelEvent, arrival: Arrival): void {
+		if (event.by !== session.client || event.isWill || arrival.retain) return;
+		const matching = session.subscriptions.filter(({ match }) => filterMatches(match, event.topic));
+		const isLocal = matching.every(
+			({ noLocal, ackTurn }) => noLocal && ackTurn !== undefined && ackTurn < event.sentTurn,
+		);
+		if (isLocal) throw new Violation(`${session.name} got its own e${event.id} in spite of No Local`);
 	}
 
 	/** QoS 2: once for each way in which it was asked for. */
@@ -207,8 +233,15 @@ export class MqttModel {
 			for (const former of other.got.get(event.id)!) {
 				if (!former.seen || former.retain) continue;
 				const both = `e${event.id} of the group ${group} went to ${other.name} and to ${session.name}`;
-				if (former.qos === 2 && arrival.qos === 2 && other.kept && !other.over) throw new Violation(`${both}, at QoS 2`);
-				if (!former.linkOver() && former.crashes === arrival.crashes && event.places.length < 2 && event.sends < 2) {
+				if (former.qos === 2 && arrival.qos === 2 && other.kept && !other.over)
+					throw new Violation(`${both}, at QoS 2`);
+				if (
+					!former.linkOver() &&
+					!arrival.linkOver() &&
+					former.crashes === arrival.crashes &&
+					event.places.length < 2 &&
+					event.sends < 2
+				) {
 					throw new Violation(`${both}, which are both there`);
 				}
 			}
@@ -223,7 +256,8 @@ export class MqttModel {
 	}
 
 	#checkStored(event: ModelEvent): void {
-		if (event.acked && event.places.length === 0) throw new Violation(`e${event.id} was acknowledged and is not in the log`);
+		if (event.acked && event.places.length === 0)
+			throw new Violation(`e${event.id} was acknowledged and is not in the log`);
 		if (event.isWill && event.fate === "must" && event.places.length !== 1)
 			throw new Violation(`the will e${event.id} of ${event.by} was not published`);
 	}
@@ -246,10 +280,14 @@ export class MqttModel {
 		for (const event of this.events.values()) {
 			if (session.got.has(event.id)) continue;
 			const by = own.find(
-				({ match, ackTurn }) => filterMatches(match, event.topic) && event.sentTurn > ackTurn!,
+				({ match, ackTurn, noLocal }) =>
+					filterMatches(match, event.topic) && event.sentTurn > ackTurn! && !(noLocal && event.by === session.client),
 			);
 			if (by === undefined || !this.#dueOf(event, gone)) continue;
-			throw new Violation(`${session.name} never got e${event.id} of ${event.topic} (${where(event)}), for ${by.filter}`);
+			if (session.packetBytes > 0 && event.bytes > session.packetBytes) continue;
+			throw new Violation(
+				`${session.name} never got e${event.id} of ${event.topic} (${where(event)}), for ${by.filter}`,
+			);
 		}
 		this.#checkOrder(session);
 	}
@@ -259,7 +297,9 @@ export class MqttModel {
 		const firsts: { event: ModelEvent; qos: Qos; turn: number }[] = [];
 		for (const [id, arrivals] of session.got) {
 			const event = this.events.get(id)!;
-			const plain = session.subscriptions.every(({ kind, match }) => kind === "plain" || !filterMatches(match, event.topic));
+			const plain = session.subscriptions.every(
+				({ kind, match }) => kind === "plain" || !filterMatches(match, event.topic),
+			);
 			const first = arrivals.find(({ retain }) => !retain);
 			if (!plain || event.retain || event.places.length !== 1 || first === undefined) continue;
 			// Over the same filters the same events come at the same QoS; a change of them changes that.
@@ -271,7 +311,9 @@ export class MqttModel {
 			const key = `${event.topic} at QoS ${qos}`;
 			const former = last.get(key);
 			if (former !== undefined && former.places[0]!.offset > event.places[0]!.offset) {
-				throw new Violation(`${session.name} got ${key} out of order: e${former.id} (${where(former)}) before e${event.id} (${where(event)})`);
+				throw new Violation(
+					`${session.name} got ${key} out of order: e${former.id} (${where(former)}) before e${event.id} (${where(event)})`,
+				);
 			}
 			last.set(key, event);
 		}
@@ -295,7 +337,8 @@ export class MqttModel {
 				// What a member at QoS 0 was given, or one that has ended, may have gone with it.
 				const mayTakeItAway = (each: ModelSession) =>
 					each.subscriptions.some((one) => one.group === group && one.qos === 0) ||
-					(event.qos === 2 && (each.over || !each.kept));
+					(event.qos === 2 && (each.over || !each.kept)) ||
+					(each.packetBytes > 0 && event.bytes > each.packetBytes);
 				if (members.some(mayTakeItAway)) {
 					this.excused.wentWithSession++;
 					continue;

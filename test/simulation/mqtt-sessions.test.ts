@@ -23,7 +23,9 @@ async function live(seed: number | string): Promise<MqttLife> {
 	return life;
 }
 
-it(`keeps every promise through ${ONE === undefined ? `${SEEDS} lives` : `life ${ONE}`}`, { timeout: 3_600_000 }, async () => {
+it(`keeps every promise through ${ONE === undefined ? `${SEEDS} lives` : `life ${ONE}`}`, {
+	timeout: 3_600_000,
+}, async () => {
 	if (ONE !== undefined) {
 		await live(ONE);
 		return;
@@ -41,6 +43,8 @@ it(`keeps every promise through ${ONE === undefined ? `${SEEDS} lives` : `life $
 	if (failures.length > 0) throw new Error(failures.map(({ message }) => message).join("\n"), { cause: failures[0] });
 	// Lives in which nothing happens prove nothing.
 	const perLife = (name: keyof MqttTally) => (total[name] ?? 0) / SEEDS;
-	for (const name of ["events", "acked", "deliveries", "rests"] as const) expect(perLife(name), name).toBeGreaterThan(1);
-	for (const name of ["kills", "resends", "takeOvers", "wills"] as const) expect(perLife(name), name).toBeGreaterThan(0.2);
+	for (const name of ["events", "acked", "deliveries", "rests"] as const)
+		expect(perLife(name), name).toBeGreaterThan(1);
+	for (const name of ["kills", "resends", "takeOvers", "wills"] as const)
+		expect(perLife(name), name).toBeGreaterThan(0.2);
 });

@@ -9,7 +9,8 @@ export function checkRetained(model: MqttModel, session: ModelSession): void {
 		for (const { retain } of arrivals) {
 			if (!retain) continue; // a will that was due meanwhile
 			const { topic } = model.events.get(id)!;
-			if (got.has(topic)) throw new Violation(`${session.name} got two retained messages of ${topic}: e${got.get(topic)} and e${id}`);
+			if (got.has(topic))
+				throw new Violation(`${session.name} got two retained messages of ${topic}: e${got.get(topic)} and e${id}`);
 			got.set(topic, id);
 		}
 	}
@@ -19,7 +20,8 @@ export function checkRetained(model: MqttModel, session: ModelSession): void {
 		throw new Violation(`${topic} has ${name(id)} retained, and ${session.name} got ${name(its ?? 0)}`);
 	}
 	for (const topic of got.keys()) {
-		if (!model.retained.has(topic)) throw new Violation(`${session.name} got a retained message of ${topic}, which has none`);
+		if (!model.retained.has(topic))
+			throw new Violation(`${session.name} got a retained message of ${topic}, which has none`);
 	}
 }
 

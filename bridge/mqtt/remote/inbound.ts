@@ -8,7 +8,7 @@ import type { Logger } from "../../../src/base/logger.ts";
 import { StateSpace } from "../../../src/broker/state-spaces.ts";
 import type { BridgeConfig } from "../../../src/config/definition.ts";
 import { encodePacket } from "../codec/encode.ts";
-import { type ConnackPacket, MqttError, type Properties, type SubackPacket } from "../codec/packets.ts";
+import { type ConnackPacket, MqttError, type Properties, type SubackPacket, type Version } from "../codec/packets.ts";
 import { decodePublishProperties, PublishView, validateTopicName } from "../codec/publish-view.ts";
 import { ReasonCode } from "../codec/reason-codes.ts";
 import { PublishRefused } from "../destinations.ts";
@@ -106,7 +106,7 @@ export class Inbound {
 	subscribed({ packetId, reasonCodes }: SubackPacket): void {
 		const filters = this.#asked.get(packetId);
 		if (filters === undefined || filters.length !== reasonCodes.length) {
-			throw new MqttError(ReasonCode.ProtocolError, "[MQTT-3.8.4-6]", "a SUBACK for what was not asked");
+			throw new MqttError(ReasonCode.ProtocolError, "[MQTT-3.8.4-2]", "a SUBACK for what was not asked");
 		}
 		this.#asked.delete(packetId);
 		for (const [i, filter] of filters.entries()) {
@@ -127,7 +127,7 @@ export class Inbound {
 		counters.received++;
 		const { qos } = view;
 		if (qos > 0 && link.version === 5 && this.#unanswered >= engine.options.receiveMaximum) {
-			throw new MqttError(ReasonCode.ReceiveMaximumExceeded, "[MQTT-3.3.4-9]", "more publishes than Receive Maximum");
+			throw new MqttError(ReasonCode.ReceiveMaximumExceeded, "[MQTT-3.3.4-7]", "more publishes than Receive Maximum");
 		}
 		let properties: Properties | undefined;
 		if (view.propertiesStart < view.propertiesEnd) {
@@ -136,11 +136,12 @@ export class Inbound {
 				throw new MqttError(ReasonCode.TopicAliasInvalid, "[MQTT-3.1.2-26]", "a Topic Alias, and none was allowed");
 			}
 		}
-		const topic = validateTopicName(bytes, view.topicStart, view.topicEnd, link.version);
+		let topic = "";
 		let reasonCode: number = ReasonCode.Success;
 		if (hasLooped(properties, gatewayId)) counters.looped++;
 		else {
 			try {
+				topic = topicOf(bytes, view, link.version);
 				const local = mapping.incoming(topic);
 				if (local === undefined || local === "")
 					throw new PublishRefused(ReasonCode.TopicNameInvalid, "no rule takes it");
@@ -252,5 +253,15 @@ export class Inbound {
 			// Then it subscribes again with the next connection.
 			this.#services.rare.warn("a bridge's subscriptions could not be noted", { error: (error as Error).message });
 		}
+	}
+}
+
+/** Throws PublishRefused for a name that is none here: an event that ended the connection would come again for ever. */
+function topicOf(bytes: Buffer, { topicStart, topicEnd }: PublishView, version: Version): string {
+	try {
+		return validateTopicName(bytes, topicStart, topicEnd, version);
+	} catch (error) {
+		if (!(error instanceof MqttError)) throw error;
+		throw new PublishRefused(ReasonCode.TopicNameInvalid, error.message);
 	}
 }

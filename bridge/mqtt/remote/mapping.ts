@@ -75,7 +75,9 @@ export class TopicMapping {
 	incoming(topic: string): string | undefined {
 		for (const { filter, remotePrefix, localPrefix } of this.#in) {
 			const rest = restOf(topic, remotePrefix, filter);
-			if (rest !== undefined) return localPrefix + rest;
+			if (rest === undefined) continue;
+			const local = localPrefix + rest;
+			return Buffer.byteLength(local) > TOPIC_BYTES_MAX ? undefined : local;
 		}
 		return undefined;
 	}

@@ -51,9 +51,9 @@ describe("a will", () => {
 		const { published, wills } = make();
 		wills.left(new Session("continues", 100), will(5), 0);
 		wills.left(new Session("clean", 100), will(5), 0);
-		wills.returned("continues", true);
-		wills.returned("clean", false);
-		wills.returned("unknown", false);
+		expect(wills.returned("continues", true, 1)).toBe(true);
+		expect(wills.returned("clean", false, 1)).toBe(true);
+		expect(wills.returned("unknown", false, 1)).toBe(false);
 		wills.publishDue(100);
 		expect(published).toEqual(["clean"]);
 	});
