@@ -45,6 +45,10 @@ export class CatchUp {
 		this.#deliveries = deliveries;
 		this.#retained = retained;
 		this.#stats = stats;
+		deliveries.fellBehind = (outbox) => {
+			// All connections together had too much: nothing of its own will wake it.
+			if (outbox.windowOpen && !outbox.link.output.pending) this.#soon(outbox);
+		};
 		deliveries.rewound = (outbox, partition) => {
 			this.#release(outbox, partition);
 			this.#soon(outbox);

@@ -32,6 +32,10 @@ const PAUSED_BY_OUTPUT = 2;
 const PAUSED_FOR_GOOD = 4;
 const PAUSED_BY_WORK = 8;
 const PAUSED_BY_ANSWERS = 16;
+/** Seconds that a packet may take to arrive while all wait for memory. */
+const SLOW_TICKS = 60;
+/** A topic name may have 65,535 bytes. */
+const ALIAS_CHARACTERS_MAX = 65_536;
 /** How long a peer may take to close its side of a connection that has ended here. */
 const GOODBYE_TICKS = 5;
 
@@ -68,7 +72,7 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 	/** Ticks without a packet after which the client is gone; 0: never. */
 	keepAliveTicks = 0;
 	heardTick: number;
-	#aliasBytes = 0;
+	#aliasCharacters = 0;
 	/** When the packets came that are being handled. */
 	#nowMs = 0;
 	#paused = 0;
@@ -240,13 +244,15 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 		this.will = undefined;
 	}
 
-	/** Counted as memory in flight, for a name may have 65,535 bytes. */
+	/** Throws MqttError 0x97 where the names that the client has given numbers to are too much memory. */
 	setTopicAlias(alias: number, topic: string): void {
 		this.topicAliases ??= new Map();
-		const bytes = topic.length - (this.topicAliases.get(alias)?.length ?? 0);
+		this.#aliasCharacters += topic.length - (this.topicAliases.get(alias)?.length ?? 0);
+		if (this.#aliasCharacters > ALIAS_CHARACTERS_MAX) {
+			const why = `topic aliases for more than ${ALIAS_CHARACTERS_MAX} characters`;
+			throw new MqttError(ReasonCode.QuotaExceeded, "5.0 section 3.3.2.3.4", why);
+		}
 		this.topicAliases.set(alias, topic);
-		this.#aliasBytes += bytes;
-		this.engine.broker.pressure.add(bytes);
 	}
 
 	/** A reason string, where the client wants them (5.0 section 3.1.2.11.7). */
@@ -370,12 +376,18 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 			}
 			return;
 		}
-		this.output.account();
-		this.output.rest();
+		if (!this.accepted && silent * 1000 > this.engine.options.connectTimeoutMs) {
+			this.close(); // its CONNACK waits for a commit that does not come
+			return;
+		}
+		this.output.swept(tick);
 		this.session.outbox?.rest();
-		const { over } = this.engine.broker.pressure;
+		const { broker, outputBudget } = this.engine;
+		const over = broker.pressure.over || outputBudget.outstandingBytes > outputBudget.limitBytes;
 		const stalledTicks = Math.ceil(this.engine.options.connectTimeoutMs / 1000);
-		if (over && silent > stalledTicks && (this.#inbox.holdsPart || this.transport.unsentBytes > 0)) {
+		const part = this.#inbox.partialFor(tick);
+		const stands = part > SLOW_TICKS || (part > 0 && silent > stalledTicks);
+		if (over && (stands || this.output.stuckFor(tick) > stalledTicks)) {
 			// It holds memory that all wait for: half a packet, or output that it does not read.
 			this.engine.stats.stalled++;
 			this.end(ReasonCode.QuotaExceeded, "the gateway's memory for packets under way is used up");
@@ -478,7 +490,6 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 		this.ended = true;
 		this.heardTick = engine.tick;
 		this.#inbox.discard();
-		engine.broker.pressure.subtract(this.#aliasBytes);
 		if (!answers) this.output.discard();
 		if (session === undefined) return;
 		if (engine.clients.get(session.clientId) === this) engine.clients.delete(session.clientId);

@@ -52,6 +52,8 @@ export class Deliveries {
 	readonly reader: EventReader;
 	/** Lets go of what a subscriber has read ahead in a partition; catch-up.ts puts itself here. */
 	rewound: (outbox: Outbox, partition: number) => void = () => {};
+	/** The subscriber has a track now; catch-up.ts puts itself here. */
+	fellBehind: (outbox: Outbox) => void = () => {};
 	#nowMs = 0;
 	#volatileOffset = 0;
 
@@ -207,6 +209,7 @@ export class Deliveries {
 			if (outbox === undefined || outbox.tracks?.has(event.partition)) continue;
 			if (!outbox.offer(event, interest as Interest<Session>, this.#nowMs)) {
 				outbox.fallBehind(event.partition, event.offset);
+				this.fellBehind(outbox);
 			}
 		}
 		return true;
@@ -329,7 +332,9 @@ export class Deliveries {
 			if (track !== undefined && track.sentBelow > track.next) floors.push([id, track.sentBelow]);
 		}
 		const replays = session.replays === 0 ? [] : replayPositions(session);
-		const retained = outbox?.scans?.map(({ subscription, after }) => [subscription.filter, after ?? null] as const);
+		const retained = outbox?.scans?.map(
+			({ subscription, after, sinceOrder }) => [subscription.filter, after ?? null, sinceOrder] as const,
+		);
 		return {
 			next,
 			highestPartition: this.highestPartition,

@@ -168,6 +168,7 @@ export class Engine {
 			}
 		}
 		this.outputBudget.buffers.shrink();
+		this.broker.pressure.ease();
 		this.wills.publishDue(this.tick);
 		this.guarded("publishing $SYS", () => this.sys.publish(this.tick));
 		this.guarded("expiring retained messages", () => {
@@ -186,6 +187,8 @@ export class Engine {
 			work();
 			return true;
 		} catch (error) {
+			// A full disk is said once, by the log.
+			if (error instanceof BrokerError && error.code === "KAFKA_STORAGE_ERROR") return false;
 			const known = error instanceof BrokerError || error instanceof PublishRefused;
 			const log = known ? "warn" : "error";
 			this.broker.logger[log](`${what} failed`, { error: error instanceof Error ? error.message : String(error) });
@@ -250,7 +253,7 @@ export class Engine {
 		this.#stopping = true;
 		this.#timer?.cancel();
 		for (const connection of this.connections) connection.stopReading();
-		await this.#settled();
+		await this.settled();
 		const { redirectTo, redirectWhen } = this.options;
 		const sentElsewhere = redirectTo !== "" && redirectWhen !== "full";
 		for (const connection of [...this.connections]) {
@@ -260,11 +263,11 @@ export class Engine {
 		}
 		this.wills.publishAll();
 		this.deliveries.stop();
-		await this.#settled();
+		await this.settled();
 	}
 
 	/** Storage that failed acknowledges nothing; the door closes all the same. */
-	async #settled(): Promise<void> {
+	async settled(): Promise<void> {
 		const { log, clock } = this.broker;
 		if (log.refusal !== undefined) return; // a full disk: what waits for it was acknowledged to nobody
 		const patience = Promise.withResolvers<void>();

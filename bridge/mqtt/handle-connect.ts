@@ -10,10 +10,13 @@ import { NEVER_EXPIRES, Session } from "./session.ts";
 import type { KeptSession } from "./session-store.ts";
 import type { Subscription } from "./subscriptions.ts";
 import { TopicAliases } from "./topic-aliases.ts";
+import { willBytes } from "./wills.ts";
 
 const PUBREL = 0x62;
 /** It is part of the keys that a session's rows have. */
 const CLIENT_ID_MAX = 4096;
+/** It is held as long as its connection. */
+const WILL_BYTES_MAX = 131_072;
 
 export function handleConnect(connection: Connection, packet: ConnectPacket): void {
 	const { engine } = connection;
@@ -40,6 +43,10 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 	if (will !== undefined) {
 		if (version === 5 && will.retain && !engine.retainAvailable) {
 			refuse(ReasonCode.RetainNotSupported, "mqtt.max.retained.messages is 0"); // [MQTT-3.2.2-13]
+			return;
+		}
+		if (willBytes(will) > WILL_BYTES_MAX) {
+			refuse(ReasonCode.QuotaExceeded, `a will of more than ${WILL_BYTES_MAX} bytes`);
 			return;
 		}
 		if (engine.routes.route(will.topic) === undefined) {
@@ -79,6 +86,7 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 		session.expirySeconds = expirySeconds;
 		changes = engine.wills.returned(clientId, kept !== undefined, engine.tick) || changes;
 		if (will !== undefined) engine.wills.keep(session, will);
+		else changes = engine.wills.forget(clientId) || changes;
 		// A session that is promised is there, also after a crash; a kept one's row is written when it has been resumed.
 		if (session.durable && kept === undefined) engine.saveConnected(session);
 		changes ||= will !== undefined || (session.durable && kept === undefined);
@@ -115,7 +123,8 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
 			said.userProperties = [["headwater-lost-events", String(overtaken)]];
 		}
 	}
-	if (!changes) {
+	// A session that goes on may be one that a commit under way has.
+	if (!changes && (kept === undefined || broker.log.idle)) {
 		accept(connection, session, kept, said);
 		return;
 	}

@@ -136,9 +136,14 @@ handlePublish.refused = function refused(
 		return;
 	}
 	const type = view.qos === 1 ? "puback" : "pubrec";
+	const answer = { type, packetId: view.packetId, reasonCode, properties: own ? {} : connection.reason(why) } as const;
+	if (output.heldBytes === 0) {
+		connection.send(answer); // nothing to come behind: a full disk lets no commit through
+		return;
+	}
 	connection.unanswered++;
 	output.answeredOnCommit();
-	connection.sendOnCommit({ type, packetId: view.packetId, reasonCode, properties: own ? {} : connection.reason(why) });
+	connection.sendOnCommit(answer);
 };
 
 /** The reason code for PUBACK and PUBREC (tables 3-4 and 3-5); undefined for what no peer caused. */

@@ -18,6 +18,9 @@ function levelsOf(filter: string): number {
 	return levels;
 }
 
+/** Of a session's filters together: a thousand of 65,535 would be much memory. */
+const FILTER_CHARACTERS_MAX = 262_144;
+
 /** Where each partition's replay begins, by the filter that asks for it. */
 type Starts = ReadonlyMap<string, ReadonlyMap<number, number>>;
 const NO_REPLAYS: Starts = new Map();
@@ -116,6 +119,9 @@ function subscribe(
 	if (former === undefined && session.subscriptions.size >= engine.options.maxSubscriptionsPerSession) {
 		return ReasonCode.QuotaExceeded;
 	}
+	if (former === undefined && session.filterCharacters + filter.length > FILTER_CHARACTERS_MAX) {
+		return ReasonCode.QuotaExceeded;
+	}
 	const subscription = new Subscription(session, { ...asked, kind, identifier });
 	session.outbox ??= new Outbox(session, connection, engine.stats, engine.ledgerOf(session));
 	try {
@@ -187,12 +193,10 @@ export function handleUnsubscribe(connection: Connection, session: Session, pack
 		const subscription = session.subscriptions?.get(filter);
 		if (subscription === undefined) return ReasonCode.NoSubscriptionExisted;
 		if (session.durable) engine.sessions.deleteSubscription(session, filter);
-		session.subscriptions!.delete(filter);
 		const kind = filterKind(filter);
-		if (kind?.kind === "share") {
-			engine.groups.unsubscribe(session.clientId, kind.group, session);
-			return ReasonCode.Success;
-		}
+		if (kind?.kind === "share") engine.groups.unsubscribe(session.clientId, kind.group, session);
+		session.subscriptions!.delete(filter);
+		if (kind?.kind === "share") return ReasonCode.Success;
 		if (kind?.kind === "replay") session.replays--;
 		if (session.outbox !== undefined) engine.retainedDelivery.cancel(session.outbox, filter);
 		engine.deliveries.unsubscribe(subscription);

@@ -19,6 +19,7 @@ import type { DoorStats } from "./stats.ts";
 import { RETAINED_PARTITION, type StoredEvent } from "./stored-event.ts";
 import type { Interest } from "./subscriptions.ts";
 import type { TopicAliases } from "./topic-aliases.ts";
+import { OUTPUT_HIGH_BYTES } from "./transport.ts";
 
 /** What an outbox needs to know of its connection. */
 export interface Recipient {
@@ -170,7 +171,7 @@ export class Outbox implements PublishOptions {
 			if (wanted === undefined) return true;
 		}
 		const qos = Math.min(event.qos, wanted.qos) as Qos;
-		if (this.link.output.blocked || (qos > 0 && !this.windowOpen)) return false;
+		if (this.#blockedFor(event) || (qos > 0 && !this.windowOpen)) return false;
 		this.qos = qos;
 		const retained = event.partition === RETAINED_PARTITION;
 		this.retain = event.retain && (retained || wanted.retainAsPublished); // [MQTT-3.3.1-12, -13]
@@ -221,7 +222,7 @@ export class Outbox implements PublishOptions {
 		const deliveries = ofPartition?.get(event.offset);
 		for (let delivery = deliveries?.[0]; delivery !== undefined; delivery = deliveries![0]) {
 			if (delivery.state !== AWAITS_PUBCOMP) {
-				if (this.link.output.blocked || !this.windowOpen) return false;
+				if (this.#blockedFor(event) || !this.windowOpen) return false;
 				this.repeat(delivery, event, interest, nowMs);
 			}
 			deliveries!.shift();
@@ -273,10 +274,18 @@ export class Outbox implements PublishOptions {
 			this.#stats.tooLargeForSubscriber++;
 			return false;
 		}
+		// A large packet's buffer is for the socket, not for a thousand others that follow it in this turn.
+		if (event.payloadEnd - event.payloadStart > OUTPUT_HIGH_BYTES && !this.onCommit) this.link.output.flush();
 		this.#stats.sent[this.qos]++;
 		this.#stats.traffic.publishBytesSent += event.payloadEnd - event.payloadStart;
 		this.link.outputPending();
 		return true;
+	}
+
+	#blockedFor({ payloadStart, payloadEnd }: StoredEvent): boolean {
+		const { output } = this.link;
+		const bytes = payloadEnd - payloadStart;
+		return output.blocked || (bytes > OUTPUT_HIGH_BYTES && output.refusesLarge);
 	}
 
 	/** With a topic alias where the client allows them; false where the packet is too large for it. */

@@ -12,10 +12,17 @@ import { OUTPUT_HIGH_BYTES, type Transport } from "./transport.ts";
 export class OutputBudget {
 	/** Bytes that all sockets have queued. */
 	unsentBytes = 0;
+	/** Bytes of packets that all connections have gathered: for the turn's end, or for a commit. */
+	gatheredBytes = 0;
 	readonly limitBytes: number;
 	readonly pressure: Pressure;
 	readonly traffic: Traffic;
 	readonly buffers = new OutputBuffers();
+
+	/** What has not been taken by the operating system. */
+	get outstandingBytes(): number {
+		return this.unsentBytes + this.gatheredBytes;
+	}
 
 	constructor(pressure: Pressure, limitBytes: number, traffic = new Traffic()) {
 		this.pressure = pressure;
@@ -33,8 +40,10 @@ const KEPT_ACK_BYTES = 256;
 export class Output {
 	readonly #transport: Transport;
 	readonly #budget: OutputBudget;
-	/** What the budget has been told of. */
+	/** What the budget has been told of; and had been, at the last sweep. */
 	#countedBytes = 0;
+	#sweptBytes = 0;
+	#movedTick = 0;
 
 	/** The packets of this turn: buffer[0..length). */
 	buffer: Buffer = NONE;
@@ -58,7 +67,14 @@ export class Output {
 	get blocked(): boolean {
 		const unsent = this.#transport.unsentBytes + this.#length + this.#ackEnd;
 		if (unsent >= OUTPUT_HIGH_BYTES) return true;
-		return unsent > 0 && this.#budget.unsentBytes > this.#budget.limitBytes;
+		const { outstandingBytes, limitBytes } = this.#budget;
+		return unsent > 0 && outstandingBytes > limitBytes; // who reads is not held up by those who do not
+	}
+
+	/** Whether a packet of more than OUTPUT_HIGH_BYTES has to wait until others have left. */
+	get refusesLarge(): boolean {
+		const { outstandingBytes, limitBytes } = this.#budget;
+		return outstandingBytes > limitBytes;
 	}
 
 	/** Room for a packet of `bytes` in `buffer`, from the position returned. The caller fills all of it. */
@@ -77,6 +93,7 @@ export class Output {
 			this.buffer = grown;
 		}
 		this.#length = end;
+		this.#budget.gatheredBytes += bytes;
 		this.#budget.traffic.packetsSent++;
 		return at;
 	}
@@ -106,6 +123,7 @@ export class Output {
 		const length = this.#length;
 		if (length === 0) return;
 		this.#length = 0;
+		this.#budget.gatheredBytes -= length;
 		this.#budget.traffic.bytesSent += length;
 		const { buffer } = this;
 		const taken = this.#transport.write(length === buffer.length ? buffer : buffer.subarray(0, length));
@@ -115,7 +133,10 @@ export class Output {
 	}
 
 	/** Once a second: a connection at rest holds no memory. */
-	rest(): void {
+	swept(tick: number): void {
+		this.#account();
+		if (this.#countedBytes === 0 || this.#countedBytes < this.#sweptBytes) this.#movedTick = tick;
+		this.#sweptBytes = this.#countedBytes;
 		if (this.#ackEnd > 0) return;
 		this.#acks = NONE;
 		if (this.#segments.length === 0) this.#segments = NO_SEGMENTS;
@@ -131,6 +152,7 @@ export class Output {
 		acks[at + 2] = packetId >>> 8;
 		acks[at + 3] = packetId & 0xff;
 		this.#ackEnd = at + 4;
+		this.#budget.gatheredBytes += 4;
 		this.#budget.traffic.packetsSent++;
 	}
 
@@ -140,6 +162,7 @@ export class Output {
 		if (at + bytes.length > this.#acks.length) at = this.#makeAckRoom(bytes.length);
 		bytes.copy(this.#acks, at);
 		this.#ackEnd = at + bytes.length;
+		this.#budget.gatheredBytes += bytes.length;
 		this.#budget.traffic.packetsSent++;
 	}
 
@@ -147,6 +170,7 @@ export class Output {
 	reserveOnCommit(bytes: number): number {
 		const at = this.#ackEnd + bytes > this.#acks.length ? this.#makeAckRoom(bytes) : this.#ackEnd;
 		this.#ackEnd = at + bytes;
+		this.#budget.gatheredBytes += bytes;
 		this.#budget.traffic.packetsSent++;
 		return at;
 	}
@@ -198,6 +222,7 @@ export class Output {
 		const released = this.#ackReleased;
 		if (released === 0) return;
 		this.#budget.traffic.bytesSent += released;
+		this.#budget.gatheredBytes -= released;
 		const acks = this.#acks;
 		const end = this.#ackEnd;
 		const taken = this.#transport.write(acks.subarray(0, released));
@@ -224,6 +249,11 @@ export class Output {
 		return end;
 	}
 
+	/** Seconds at `tick` that the peer has taken nothing of what waits for it. */
+	stuckFor(tick: number): number {
+		return this.#countedBytes === 0 ? 0 : tick - this.#movedTick;
+	}
+
 	/** Tells the budget what waits in the socket now. */
 	account(): void {
 		this.#account();
@@ -247,6 +277,7 @@ export class Output {
 			this.#budget.unsentBytes -= counted;
 			this.#budget.pressure.subtract(counted);
 		}
+		this.#budget.gatheredBytes -= this.#length + this.#ackEnd;
 		this.buffer = NONE;
 		this.#length = 0;
 		this.#acks = NONE;

@@ -20,6 +20,8 @@ export interface RetainedScan {
 	/** By partition id: events from that offset on come live. Partitions made later do so from their start. */
 	readonly live: ReadonlyMap<number, number>;
 	readonly highestPartition: number;
+	/** The session's last delivery before it began: those after it may be its own. */
+	readonly sinceOrder: number;
 	/** Sent at QoS 2 before a crash, and perhaps not known of `after`. */
 	readonly sent: ReadonlySet<string> | undefined;
 }
@@ -53,7 +55,8 @@ export class RetainedDelivery {
 		const live = this.#deliveries.positions(subscription.match, undefined);
 		const { highestPartition } = this.#deliveries;
 		outbox.scans ??= [];
-		outbox.scans.push({ subscription, after: undefined, live, highestPartition, sent: undefined });
+		const sinceOrder = outbox.lastOrder;
+		outbox.scans.push({ subscription, after: undefined, live, highestPartition, sinceOrder, sent: undefined });
 	}
 
 	cancel(outbox: Outbox, filter: string): void {
@@ -63,10 +66,10 @@ export class RetainedDelivery {
 
 	/** The subscriber is back. */
 	resume(outbox: Outbox, { cursors, sent }: KeptSession): void {
-		const topics = sent.flatMap(({ partition, topic }) =>
-			partition === RETAINED_PARTITION && topic !== undefined ? [topic] : [],
-		);
-		for (const [filter, after] of cursors.retained ?? []) {
+		for (const [filter, after, sinceOrder] of cursors.retained ?? []) {
+			const topics = sent.flatMap(({ partition, topic, order }) =>
+				partition === RETAINED_PARTITION && topic !== undefined && order > sinceOrder ? [topic] : [],
+			);
 			const subscription = outbox.session.subscriptions?.get(filter);
 			if (subscription === undefined) continue;
 			outbox.scans ??= [];
@@ -75,6 +78,7 @@ export class RetainedDelivery {
 				after: after ?? undefined,
 				live: new Map(),
 				highestPartition: Number.POSITIVE_INFINITY,
+				sinceOrder,
 				sent: topics.length > 0 ? new Set(topics) : undefined,
 			});
 		}

@@ -39,8 +39,8 @@ export interface Cursors {
 	readonly floors?: readonly (readonly [partition: number, offset: number])[];
 	/** By filter of a replay: partition id and the offset from which on events are for it. */
 	readonly replays?: readonly (readonly [filter: string, since: readonly (readonly [number, number])[]])[];
-	/** By filter: up to which topic its retained messages were sent. */
-	readonly retained?: readonly (readonly [filter: string, after: string | null])[];
+	/** By filter: up to which topic its retained messages were sent, and the session's last delivery before the first of them. */
+	readonly retained?: readonly (readonly [filter: string, after: string | null, sinceOrder: number])[];
 	readonly lastPacketId: number;
 	readonly lastOrder: number;
 }

@@ -37,6 +37,13 @@ export class Session {
 		this.expirySeconds = expirySeconds;
 	}
 
+	/** Of its filters together. */
+	get filterCharacters(): number {
+		let characters = 0;
+		for (const filter of this.subscriptions?.keys() ?? []) characters += filter.length;
+		return characters;
+	}
+
 	get durable(): boolean {
 		return this.expirySeconds > 0;
 	}

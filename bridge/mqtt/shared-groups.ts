@@ -99,12 +99,12 @@ export class SharedGroups {
 
 	/** The session gives up its part, or has ended. */
 	unsubscribe(clientId: string, name: string, session: Session | undefined): void {
+		this.#store.dropMember(name, clientId); // first: where storage takes nothing, nothing has changed
 		const active = this.#active.get(name);
 		if (session !== undefined) {
 			active?.group.unsubscribe(session);
 			dropShare(session, name);
 		}
-		this.#store.dropMember(name, clientId);
 		if (active !== undefined) active.kept = this.#expirySeconds > 0 || this.#store.hasMembers(name);
 		if (active !== undefined) this.#settle(active, name);
 		else this.#retire(name);

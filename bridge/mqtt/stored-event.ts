@@ -3,6 +3,7 @@
  * MQTT topic, found in its header or made by the routes. Only records with MQTT 5 properties, or from another door, cost more.
  */
 
+import { isUtf8 } from "node:buffer";
 import type { Partition } from "../../src/log/partition.ts";
 import { MAX_DECOMPRESSED_BYTES, readBatchHeader } from "../../src/record/batch.ts";
 import { type RecordHeader, RecordView } from "../../src/record/record-view.ts";
@@ -172,7 +173,8 @@ export class EventReader {
 		if (this.#lastStored !== stored || !same(source, start, end, this.#lastBytes)) {
 			this.#lastBytes = Buffer.from(source.subarray(start, end));
 			this.#lastStored = stored;
-			this.#lastTopic = this.#check(source.toString("utf8", start, end));
+			const bytes = this.#lastBytes;
+			this.#lastTopic = isUtf8(bytes) ? this.#check(bytes.toString("utf8")) : "";
 		}
 		event.topic = this.#lastTopic === "" ? undefined : this.#lastTopic;
 	}
@@ -190,7 +192,7 @@ export class EventReader {
 		}
 		let checked = cache.get(text);
 		if (checked === undefined) {
-			const valid = text !== "" && !/[+#]/.test(text) && isMqttText(text) && !text.includes("\ufffd");
+			const valid = text !== "" && !/[+#]/.test(text) && isMqttText(text);
 			const routed = valid && this.#routes.filtersOf(stored).some((filter) => filterMatches(filter, text));
 			checked = routed ? text : "";
 			cache.set(text, checked);

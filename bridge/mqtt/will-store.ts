@@ -7,6 +7,9 @@ import type { Log } from "../../src/log/log.ts";
 import type { Properties, Qos, Will } from "./codec/packets.ts";
 
 const { MQTT_WILL } = StateSpace;
+/** Read at once. */
+const PAGE_ROWS = 256;
+const PAGE_BYTES = 1024 * 1024;
 
 /** The client whose will it is, as far as its publication needs it. */
 export interface WillSender {
@@ -54,12 +57,18 @@ export class WillStore {
 		this.#log.putState(MQTT_WILL, clientId, Buffer.from(JSON.stringify(row), "utf8"));
 	}
 
+	has(clientId: string): boolean {
+		return this.#log.getState(MQTT_WILL, clientId) !== undefined;
+	}
+
 	delete(clientId: string): void {
 		this.#log.deleteState(MQTT_WILL, clientId);
 	}
 
-	*all(): Generator<[sender: WillSender, will: Will]> {
-		for (const [clientId, bytes] of this.#log.scanState(MQTT_WILL, "")) {
+	/** A few of them, behind `after`; none at the end. */
+	page(after: string): [sender: WillSender, will: Will][] {
+		const wills: [sender: WillSender, will: Will][] = [];
+		for (const [clientId, bytes] of this.#log.pageState(MQTT_WILL, `${after}\0`, undefined, PAGE_ROWS, PAGE_BYTES)) {
 			const row = JSON.parse(Buffer.from(bytes).toString("utf8")) as Row;
 			if (row.format !== 1)
 				throw new Error(`a will's row of format ${row.format}; this version knows 1: another wrote it`);
@@ -69,10 +78,11 @@ export class WillStore {
 					? row.properties
 					: { ...row.properties, correlationData: Buffer.from(correlationData, "base64") };
 			const payload = Buffer.from(row.payload, "base64");
-			yield [
+			wills.push([
 				{ clientId, expirySeconds, noLocal },
 				{ topic, payload, qos, retain, properties },
-			];
+			]);
 		}
+		return wills;
 	}
 }

@@ -43,13 +43,22 @@ export class Wills {
 
 	/** After a start: clients that were connected then, or whose delay ran, have gone. */
 	start(): void {
-		for (const [sender, will] of [...this.#store.all()]) this.left(sender, will, 0);
+		for (let page = this.#store.page(""); page.length > 0; page = this.#store.page(page.at(-1)![0].clientId)) {
+			for (const [sender, will] of page) this.left(sender, will, 0);
+		}
 	}
 
 	/** A client connects with a will. Throws BrokerError where storage takes nothing. */
 	keep(sender: WillSender, will: Will): void {
 		this.#store.put(sender, will);
 		this.#void.delete(sender.clientId);
+	}
+
+	/** A client connects without a will; returns whether there was one still. Throws BrokerError where storage takes nothing. */
+	forget(clientId: string): boolean {
+		if (!this.#store.has(clientId)) return false;
+		this.#store.delete(clientId);
+		return true;
 	}
 
 	/** The will of a connected client is void. */
@@ -84,7 +93,7 @@ export class Wills {
 	#wait(sender: WillSender, will: Will, dueTick: number): void {
 		this.#take(sender.clientId);
 		this.#waiting.set(sender.clientId, { sender, will, dueTick });
-		this.#bytes += sizeOf(will);
+		this.#bytes += willBytes(will);
 	}
 
 	/**
@@ -107,7 +116,11 @@ export class Wills {
 
 	publishDue(tick: number): void {
 		this.#dropVoid();
-		for (const [clientId, { dueTick }] of [...this.#waiting]) if (dueTick <= tick) this.#publishNow(clientId);
+		for (const [clientId, { dueTick }] of [...this.#waiting]) {
+			if (dueTick > tick) continue;
+			this.#publishNow(clientId);
+			if (this.#waiting.has(clientId)) return; // storage takes nothing now
+		}
 	}
 
 	publishAll(): void {
@@ -143,12 +156,13 @@ export class Wills {
 		const waiting = this.#waiting.get(clientId);
 		if (waiting === undefined) return undefined;
 		this.#waiting.delete(clientId);
-		this.#bytes -= sizeOf(waiting.will);
+		this.#bytes -= willBytes(waiting.will);
 		return waiting;
 	}
 }
 
-function sizeOf({ topic, payload, properties }: Will): number {
+/** Roughly the memory of a will. */
+export function willBytes({ topic, payload, properties }: Will): number {
 	let bytes = OVERHEAD_BYTES + topic.length + payload.length + (properties.correlationData?.length ?? 0);
 	bytes += (properties.contentType?.length ?? 0) + (properties.responseTopic?.length ?? 0);
 	for (const [name, value] of properties.userProperties ?? []) bytes += OVERHEAD_BYTES + name.length + value.length;

@@ -178,11 +178,12 @@ export class HttpDoor {
 	/** Why this request is for a web page that may not connect; undefined: it may. */
 	#refusal({ headers }: IncomingMessage): string | undefined {
 		const { host } = headers;
-		if (this.#loopback && host !== undefined && !this.#origins.knows(host)) {
-			return "The HTTP door listens on this machine only and is reached as localhost or by an address, not by this name.\nA page that has to use the name is listed in http.allowed.origins.\n";
-		}
 		// Version 8 of the protocol, which `ws` takes too, has the origin under another name.
 		const origin = headers.origin ?? headers["sec-websocket-origin"];
+		// A name can be made to point here by whoever owns it (DNS rebinding), and his page then has the "same" origin.
+		if ((this.#loopback || origin !== undefined) && host !== undefined && !this.#origins.knows(host)) {
+			return "The HTTP door is reached as localhost or by an address, not by this name.\nA page that has to use the name is listed in http.allowed.origins.\n";
+		}
 		if (origin === undefined || this.#origins.allows(String(origin), host)) return undefined;
 		return "Web pages of this origin may not connect. http.allowed.origins lists those that may, besides pages of this host and port.\n";
 	}

@@ -60,3 +60,9 @@ export class DamageError extends Error {
 export class StartError extends Error {
 	override readonly name = "StartError";
 }
+
+/** Whether the disk, or SQLite on it, has no space: that passes. */
+export function isDiskFull(error: unknown): boolean {
+	const { code } = error as { code?: unknown };
+	return code === "ENOSPC" || code === "EDQUOT" || code === "SQLITE_FULL";
+}

@@ -51,8 +51,16 @@ export class Pressure {
 		this.#waiting.push(listener);
 	}
 
+	/** Once in a while: what slow peers hold may keep the bytes above the half for ever, and then the budget itself must do. */
+	ease(): void {
+		if (!this.over) this.#letAllGo();
+	}
+
 	#relieve(): void {
-		if (this.#held > 0 || this.#bytes > this.budgetBytes / 2) return;
+		if (this.#held === 0 && this.#bytes <= this.budgetBytes / 2) this.#letAllGo();
+	}
+
+	#letAllGo(): void {
 		const waiting = this.#waiting;
 		this.#waiting = [];
 		for (const listener of waiting) listener.relieved();

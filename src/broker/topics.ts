@@ -5,7 +5,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import { type Disk, joinPath } from "../base/disk.ts";
-import { BrokerError } from "../base/errors.ts";
+import { BrokerError, isDiskFull } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
 import { type Catalog, newUuid } from "../catalog/catalog.ts";
 import {
@@ -98,7 +98,7 @@ export class Topics {
 		this.#listeners.push(listener);
 	}
 
-	/** Throws TOPIC_ALREADY_EXISTS, INVALID_TOPIC_EXCEPTION, INVALID_PARTITIONS, INVALID_CONFIG. */
+	/** Throws TOPIC_ALREADY_EXISTS, INVALID_TOPIC_EXCEPTION, INVALID_PARTITIONS, INVALID_CONFIG, KAFKA_STORAGE_ERROR. */
 	create(spec: TopicSpec): Topic {
 		const { catalog, clock, random, defaultPartitions } = this.#services;
 		checkTopicName(spec.name);
@@ -116,8 +116,11 @@ export class Topics {
 			createdMs: clock.now(),
 			config: checkTopicConfig(spec.config ?? {}),
 		};
-		const folders = this.#makeFolders(row.id, row.name, 0, partitions);
-		catalog.createTopic(row, partitions);
+		const folders = storing(() => {
+			const made = this.#makeFolders(row.id, row.name, 0, partitions);
+			catalog.createTopic(row, partitions);
+			return made;
+		});
 		const topic: Topic = { ...row, partitions: this.#openPartitions(row.id, row.name, row.config, folders) };
 		this.#byName.set(spec.name, topic);
 		this.#changed();
@@ -250,6 +253,16 @@ export function checkTopicName(name: string): void {
 			"INVALID_TOPIC_EXCEPTION",
 			`${JSON.stringify(name.slice(0, 260))} is no topic name: 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-', and not '.' or '..'`,
 		);
+}
+
+/** Throws KAFKA_STORAGE_ERROR where the disk is full. */
+function storing<T>(work: () => T): T {
+	try {
+		return work();
+	} catch (error) {
+		if (!isDiskFull(error)) throw error;
+		throw new BrokerError("KAFKA_STORAGE_ERROR", "the disk is full", { cause: error });
+	}
 }
 
 function checkPartitions(partitions: number): void {

@@ -12,25 +12,19 @@
 import { BufferPool } from "../base/buffer-pool.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Disk } from "../base/disk.ts";
-import { BrokerError, type DamageError } from "../base/errors.ts";
+import { BrokerError, type DamageError, isDiskFull } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Pressure } from "../base/pressure.ts";
 import type { Catalog, StateRow } from "../catalog/catalog.ts";
 import { BatchBuilder } from "../record/builder.ts";
-import type { AppendOperation, StateOperation } from "./entry.ts";
+import type { Commit, CommitListener } from "./commit.ts";
+import type { AppendOperation } from "./entry.ts";
 import type { Gatherer } from "./gatherer.ts";
 import type { Journal } from "./journal.ts";
 import { Losses } from "./losses.ts";
 import type { Partition } from "./partition.ts";
 import type { StateTable } from "./state-table.ts";
 import { SyncPace } from "./sync-pace.ts";
-
-export interface CommitListener {
-	/** What was gathered when the listener was registered is durable. Must not throw. */
-	committed(): void;
-	/** It will never be known to be durable: storage failed. */
-	failed?(error: Error): void;
-}
 
 export interface LogServices {
 	readonly disk: Disk;
@@ -45,14 +39,6 @@ export interface LogServices {
 	readonly inlineSyncBelowMs?: number;
 	/** Storage failed beyond repair: the process must stop and recover by starting again. */
 	readonly onFailure: (error: Error) => void;
-}
-
-interface Commit {
-	readonly appends: AppendOperation[];
-	readonly state: StateOperation[];
-	readonly partitions: readonly Partition[];
-	readonly listeners: readonly CommitListener[];
-	readonly bytes: number;
 }
 
 /** A commit is closed at this size and the next begun. */
@@ -418,9 +404,8 @@ export class Log implements Gatherer {
 
 	/** No space: refuse what comes, keep what is acknowledged, try again. Anything else: stop. */
 	#storageError(error: Error): void {
-		const code = (error as { code?: string }).code;
 		if (this.#stopped || this.#failed !== undefined) return;
-		if (code !== "ENOSPC" && code !== "SQLITE_FULL" && code !== "EDQUOT") {
+		if (!isDiskFull(error)) {
 			this.#fail(error);
 			return;
 		}
@@ -442,6 +427,9 @@ export class Log implements Gatherer {
 			this.#storageError(error as Error);
 			return;
 		}
+		// Nothing more is admitted before the commit that found no space has it.
+		const next = this.#queue[0];
+		if (next !== undefined && !this.#hasRoom(next) && this.#retry !== undefined) return;
 		this.#refusal = undefined;
 		this.services.logger.info("the disk has space again");
 		this.#schedule();

@@ -9,6 +9,8 @@ export class Court {
 	life = 0;
 	/** The kill is under way: what ends now does not end in order. */
 	killing = false;
+	/** Nothing new is published: clients answer at once. */
+	draining = false;
 	/** What else helps to find the cause. */
 	context: () => string = () => "";
 	readonly #problems: { readonly who: string; readonly what: string; readonly trace: readonly string[] }[] = [];

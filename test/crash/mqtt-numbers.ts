@@ -16,12 +16,6 @@ interface Numbers {
 /** What was published, by topic. */
 export class NumberedTopics {
 	readonly topics = new Map<string, Numbers>();
-
-	get acknowledged(): number {
-		let sum = 0;
-		for (const { acknowledged } of this.topics.values()) sum += acknowledged;
-		return sum;
-	}
 }
 
 const WINDOW = 12;

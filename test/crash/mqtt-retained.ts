@@ -22,8 +22,16 @@ export class RetainedTopics {
 	/** What was looked at. */
 	looks = 0;
 
-	/** Nothing is known to be left that is not: what is retained, by topic, as one new subscriber was told. */
-	judge(court: Court, known: ReadonlyMap<string, number>, told: ReadonlyMap<string, readonly number[]>): void {
+	/**
+	 * `told`: what a new subscriber was told, by topic; `known`: what was acknowledged before it subscribed; `quiet`: nobody published
+	 * meanwhile. Else what is newer than the subscription comes live, and may do so after all that is retained.
+	 */
+	judge(
+		court: Court,
+		known: ReadonlyMap<string, number>,
+		told: ReadonlyMap<string, readonly number[]>,
+		quiet: boolean,
+	): void {
 		this.looks++;
 		for (const [topic, { sent, removals }] of this.values) {
 			const oldest = known.get(topic) ?? 0;
@@ -32,7 +40,7 @@ export class RetainedTopics {
 				if (number >= oldest && number <= sent && !removals.has(number)) continue;
 				court.accuse("retained", `${topic} is told to be ${number}; ${oldest} was acknowledged, ${sent} sent`);
 			}
-			const mayBeGone = oldest === 0 || [...removals].some((number) => number >= oldest);
+			const mayBeGone = oldest === 0 || (!quiet && sent > oldest) || [...removals].some((number) => number >= oldest);
 			if (numbers.length === 0 && !mayBeGone) court.accuse("retained", `${topic} is gone; ${oldest} was acknowledged`);
 		}
 		for (const topic of told.keys()) {

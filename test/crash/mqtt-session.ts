@@ -331,7 +331,7 @@ export class MqttSession {
 	#answer(type: number, packetId: number, ends: boolean, reasonCode = 0): void {
 		this.#answers.push({ bytes: answerPacket(type, packetId, reasonCode), packetId, ends });
 		if (this.#timer !== undefined) return;
-		const delayMs = this.#random.chance(0.6) ? 0 : this.#random.between(1, 20);
+		const delayMs = this.#court.draining || this.#random.chance(0.6) ? 0 : this.#random.between(1, 20);
 		this.#timer = setTimeout(() => this.#flush(), delayMs);
 	}
 

@@ -15,69 +15,18 @@ import {
 	type SubackPacket,
 } from "../../bridge/mqtt/codec/packets.ts";
 import { filterKind } from "../../bridge/mqtt/filter-kind.ts";
-import type { SimulatedClock } from "../../src/base/clock-simulated.ts";
 import type { SimulatedRandom } from "../../src/base/random-simulated.ts";
 import { Violation } from "./log-model.ts";
+import { ClientWills } from "./mqtt-client-wills.ts";
+import { Inbox } from "./mqtt-inbox.ts";
 import type { Link, LinkEnd } from "./mqtt-link.ts";
-import { type ModelEvent, ModelSession, type ModelSubscription, type MqttModel } from "./mqtt-model.ts";
-
-export interface ClientTraits {
-	readonly version: 4 | 5;
-	/** Its session outlives its connections. */
-	readonly kept: boolean;
-	/** MQTT 5. */
-	readonly receiveMaximum: number;
-	readonly topicAliasMaximum: number;
-	readonly retainAsPublished: boolean;
-	readonly retainHandling: 0 | 1 | 2;
-	/** Of its subscriptions that are no shares. */
-	readonly noLocal: boolean;
-	/** Seconds; Infinity: its session never expires. */
-	readonly expirySeconds: number;
-	/** Bytes; 0: any. */
-	readonly maximumPacketSize: number;
-	/** Highest packet identifier that it uses: a low one comes again soon. */
-	readonly packetIds: number;
-}
-
-/** A subscription to be asked for. */
-export interface Wish {
-	readonly filter: string;
-	readonly qos: Qos;
-}
-
-export interface WillPlan {
-	readonly topic: string;
-	readonly qos: Qos;
-	readonly retain: boolean;
-	readonly delaySeconds: number;
-}
-
-export interface ClientWorld {
-	readonly clock: SimulatedClock;
-	readonly model: MqttModel;
-	/** Undefined: the door refuses it. */
-	dial(end: LinkEnd): Link | undefined;
-	/** When the gateway was started last, in monotonic time. */
-	readonly startedMs: number;
-	/** The door's own bound of a client's window. */
-	readonly maxInflight: number;
-}
+import { type ModelEvent, ModelSession, type ModelSubscription } from "./mqtt-model.ts";
+import type { ClientTraits, ClientWorld, WillPlan, Wish } from "./mqtt-traits.ts";
 
 interface Outgoing {
 	readonly event: ModelEvent;
 	readonly packet: PublishPacket;
 	released: boolean;
-}
-
-interface WillUnderWay {
-	readonly event: ModelEvent;
-	readonly delayMs: number;
-	accepted: boolean;
-	/** When its connection ended. */
-	endedMs: number;
-	/** A CONNECT after it was sent, and may have made it void. */
-	isTried: boolean;
 }
 
 interface Asked {
@@ -98,8 +47,8 @@ export class MqttClient implements LinkEnd {
 	#bytes = Buffer.alloc(0);
 	/** Of its session: publishes that are not done, oldest first. */
 	readonly #outgoing = new Map<number, Outgoing>();
-	/** Of its session: QoS 2 events that it has and that are not released. */
-	readonly #received = new Map<number, number>();
+	readonly #inbox: Inbox;
+	readonly #wills: ClientWills;
 	/** A new session was asked for and may not have been made. */
 	#mustClean = false;
 	/** A CONNECT that got no answer may have made a session. */
@@ -116,12 +65,6 @@ export class MqttClient implements LinkEnd {
 	readonly #ownAliases = new Map<string, number>();
 	#heardGoodbye = false;
 	#isAccepted = false;
-	readonly #aliases = new Map<number, string>();
-	/** Publishes of the door that are not acknowledged over this connection. */
-	readonly #unacknowledged = new Set<number>();
-	readonly #pubacks: number[] = [];
-	readonly #pubrecs: number[] = [];
-	readonly #others: Packet[] = [];
 	/** Identifiers of publishes sent over this connection, in order: as the answers have to come. */
 	#answersDue: number[] = [];
 	readonly #asked = new Map<number, Asked>();
@@ -129,15 +72,13 @@ export class MqttClient implements LinkEnd {
 	#earlyId = 0;
 	/** Asked for without ever hearing of it. */
 	#lost: readonly Wish[] = [];
-	#will: WillUnderWay | undefined;
-	/** Wills of connections that are over, which may still come. */
-	#wills: WillUnderWay[] = [];
-
 	constructor(name: string, traits: ClientTraits, random: SimulatedRandom, world: ClientWorld) {
 		this.name = name;
 		this.traits = traits;
 		this.#random = random;
 		this.#world = world;
+		this.#inbox = new Inbox(name, traits, random, world);
+		this.#wills = new ClientWills(name, traits, world);
 		this.session = this.#newSession(false);
 		this.session.over = true;
 	}
@@ -148,20 +89,11 @@ export class MqttClient implements LinkEnd {
 
 	/** Nothing of it waits for an answer. */
 	get done(): boolean {
-		return (
-			this.#outgoing.size === 0 &&
-			this.#asked.size === 0 &&
-			this.#pubacks.length + this.#pubrecs.length + this.#others.length === 0
-		);
+		return this.#outgoing.size === 0 && this.#asked.size === 0 && this.#inbox.done;
 	}
 
-	/** QoS 2 events that the door has not released. */
 	get unreleased(): readonly number[] {
-		return [...this.#received.values()];
-	}
-
-	get inflight(): number {
-		return this.#outgoing.size;
+		return this.#inbox.unreleased;
 	}
 
 	/** Takes over from its own former connection, if there is one. */
@@ -175,7 +107,7 @@ export class MqttClient implements LinkEnd {
 			topic?: string;
 		} = {},
 	): void {
-		const { model, clock } = this.#world;
+		const { model } = this.#world;
 		if (this.link !== undefined) {
 			const { link: former } = this;
 			former.left = true;
@@ -187,26 +119,14 @@ export class MqttClient implements LinkEnd {
 		if (link === undefined) return;
 		this.link = link;
 		const { version, kept, receiveMaximum, topicAliasMaximum, expirySeconds, maximumPacketSize } = this.traits;
+		// One that may have expired, and been made anew without its client hearing of that, is of no use.
+		if (version === 5 && expirySeconds < Number.POSITIVE_INFINITY && this.#mayBeMade) this.#mustClean = true;
 		const cleanStart = !kept || this.#mustClean || (options.clean ?? false);
 		if (cleanStart) this.#mustClean = true;
 		this.#wasMade = this.#mayBeMade;
 		this.#mayBeMade ||= !cleanStart;
 		this.#wasClean = cleanStart;
-		for (const will of this.#wills) {
-			const due = Math.max(will.endedMs, this.#world.startedMs) + will.delayMs + 2500;
-			if (will.accepted && !will.isTried && clock.monotonic() > due) will.event.fate = "must";
-			will.isTried = true;
-		}
-		const { will } = options;
-		if (will !== undefined) {
-			const { topic, qos, retain, delaySeconds } = will;
-			const event = model.publish({ topic, qos, retain, expires: false, by: this.name, isWill: true });
-			const delayMs = version === 5 ? delaySeconds * 1000 : 0;
-			this.#will = { event, delayMs, accepted: false, endedMs: 0, isTried: false };
-			model.tell(
-				`${this.name}: has the will e${event.id} to ${topic}, QoS ${qos}${retain ? ", retained" : ""}, after ${delayMs} ms`,
-			);
-		}
+		const will = this.#wills.connects(options.will);
 		model.tell(`${this.name}: CONNECT over link ${link.number}, clean ${cleanStart}`);
 		this.#send({
 			type: "connect",
@@ -214,14 +134,7 @@ export class MqttClient implements LinkEnd {
 			cleanStart,
 			keepAliveSeconds: options.keepAliveSeconds ?? 0,
 			clientId: this.name,
-			will: this.#will && {
-				topic: this.#will.event.topic,
-				payload: Buffer.from(`e${this.#will.event.id};`),
-				qos: this.#will.event.qos,
-				retain: this.#will.event.retain,
-				properties:
-					version === 5 && this.#will.delayMs > 0 ? { willDelayInterval: this.#will.delayMs / 1000 } : NO_PROPERTIES,
-			},
+			will,
 			properties:
 				version === 5
 					? {
@@ -256,13 +169,9 @@ export class MqttClient implements LinkEnd {
 		const { model } = this.#world;
 		const packetId = this.#freePacketId();
 		if (packetId === undefined) return;
-		this.#noteAsked(packetId, asked);
+		this.#asked.set(packetId, { kind: "suback", subscriptions: this.#note(asked) });
 		model.tell(`${this.session.name}: SUBSCRIBE ${asked.map(({ filter, qos }) => `${filter} QoS ${qos}`).join(", ")}`);
 		this.#sendSubscribe(packetId, asked);
-	}
-
-	#noteAsked(packetId: number, asked: readonly Wish[]): void {
-		this.#asked.set(packetId, { kind: "suback", subscriptions: this.#note(asked) });
 	}
 
 	#note(asked: readonly Wish[]): ModelSubscription[] {
@@ -357,26 +266,12 @@ export class MqttClient implements LinkEnd {
 		this.#sendPublish(event, packet);
 	}
 
-	/** Sends some of the acknowledgements that are due, those of each kind in their order [MQTT-4.6.0-2, -3, -4]. */
+	/** Sends some of the acknowledgements that are due. */
 	acknowledge(count: number): void {
 		for (let i = 0; i < count && this.online; i++) {
-			const kinds: ("puback" | "pubrec" | "other")[] = [];
-			if (this.#pubacks.length > 0) kinds.push("puback");
-			if (this.#pubrecs.length > 0) kinds.push("pubrec");
-			if (this.#others.length > 0) kinds.push("other");
-			if (kinds.length === 0) return;
-			const kind = this.#random.pick(kinds);
-			if (kind === "other") {
-				const packet = this.#others.shift()!;
-				if ("packetId" in packet)
-					this.#world.model.tell(`${this.session.name}: sends ${packet.type} ${packet.packetId}`);
-				this.#send(packet);
-				continue;
-			}
-			const packetId = (kind === "puback" ? this.#pubacks : this.#pubrecs).shift()!;
-			if (kind === "puback") this.#unacknowledged.delete(packetId);
-			this.#world.model.tell(`${this.session.name}: sends ${kind} ${packetId}`);
-			this.#send({ type: kind, packetId, reasonCode: 0, properties: NO_PROPERTIES });
+			const packet = this.#inbox.next(this.session);
+			if (packet === undefined) return;
+			this.#send(packet);
 		}
 	}
 
@@ -405,9 +300,8 @@ export class MqttClient implements LinkEnd {
 		while (this.link === link) {
 			const length = packetLength(this.#bytes, 0, this.#bytes.length, Number.MAX_SAFE_INTEGER);
 			if (length === 0) return;
-			const { maximumPacketSize, version } = this.traits;
-			if (version === 5 && maximumPacketSize > 0 && length > maximumPacketSize)
-				throw new Violation(`${this.name}: a packet of ${length} bytes`);
+			const { packetBytes } = this.session;
+			if (packetBytes > 0 && length > packetBytes) throw new Violation(`${this.name}: a packet of ${length} bytes`);
 			const packet = decodePacket(this.#bytes, 0, length, this.traits.version, "server");
 			this.#bytes = this.#bytes.subarray(length);
 			if (packet.type !== "pingresp") this.#world.model.turn++;
@@ -422,19 +316,10 @@ export class MqttClient implements LinkEnd {
 	}
 
 	#left(inOrder: boolean): void {
-		const will = this.#will;
-		if (will !== undefined) {
-			if (this.#saidGoodbye) {
-				// Earlier versions are not told that it was the door that ended it.
-				const isIts = this.#heardGoodbye || (this.traits.version !== 5 && this.#answersDue.length > 0);
-				if (inOrder && !isIts && will.event.places.length === 0) will.event.fate = "never";
-			} else if (will.accepted && will.delayMs === 0) will.event.fate = "must";
-			else {
-				will.endedMs = Math.min(this.#world.clock.monotonic(), this.link!.endedMs);
-				this.#wills.push(will);
-			}
-			this.#will = undefined;
-		}
+		// Earlier versions are not told that it was the door that ended it.
+		const isItsEnd = this.#heardGoodbye || (this.traits.version !== 5 && this.#answersDue.length > 0);
+		const goodbye = inOrder && !isItsEnd ? "stored" : "unknown";
+		this.#wills.ended(this.link!, this.#saidGoodbye ? goodbye : undefined);
 		this.link = undefined;
 		this.online = false;
 		if (this.#saidItEnds) {
@@ -446,12 +331,8 @@ export class MqttClient implements LinkEnd {
 		this.#heardGoodbye = false;
 		this.#isAccepted = false;
 		this.#bytes = Buffer.alloc(0);
-		this.#aliases.clear();
+		this.#inbox.newConnection();
 		this.#ownAliases.clear();
-		this.#unacknowledged.clear();
-		this.#pubacks.length = 0;
-		this.#pubrecs.length = 0;
-		this.#others.length = 0;
 		this.#answersDue = [];
 		this.#asked.clear();
 		this.#lost = [...this.#lost, ...this.#early];
@@ -460,12 +341,12 @@ export class MqttClient implements LinkEnd {
 	}
 
 	#newSession(kept: boolean): ModelSession {
-		const { retainAsPublished } = this.traits;
-		const session = new ModelSession(this.name, ++this.#sessions, kept, this.traits.version === 5 && retainAsPublished);
-		session.packetBytes = this.traits.version === 5 ? this.traits.maximumPacketSize : 0;
+		const { version, retainAsPublished, maximumPacketSize } = this.traits;
+		const session = new ModelSession(this.name, ++this.#sessions, kept, version === 5 && retainAsPublished);
+		session.packetBytes = version === 5 ? maximumPacketSize : 0;
 		this.#world.model.sessions.push(session);
 		this.#outgoing.clear();
-		this.#received.clear();
+		this.#inbox.newSession();
 		return session;
 	}
 
@@ -476,13 +357,21 @@ export class MqttClient implements LinkEnd {
 	#sendPublish(event: ModelEvent, packet: PublishPacket): void {
 		event.sends++;
 		if (packet.packetId !== undefined) this.#answersDue.push(packet.packetId);
-		if (this.#serverAliases === 0 || !this.#random.chance(0.5)) return this.#send(packet);
+		if (this.#serverAliases === 0 || !this.#random.chance(0.5)) this.#send(packet);
+		else this.#sendAliased(packet);
+	}
+
+	#sendAliased(packet: PublishPacket): void {
 		const known = this.#ownAliases.get(packet.topic);
-		const alias = known ?? (this.#ownAliases.size < this.#serverAliases ? this.#ownAliases.size + 1 : undefined);
-		if (alias === undefined) return this.#send(packet);
-		this.#ownAliases.set(packet.topic, alias);
+		const isFull = this.#ownAliases.size >= this.#serverAliases;
+		if (known === undefined && isFull) {
+			this.#send(packet);
+			return;
+		}
+		const topicAlias = known ?? this.#ownAliases.size + 1;
+		this.#ownAliases.set(packet.topic, topicAlias);
 		const topic = known === undefined ? packet.topic : "";
-		this.#send({ ...packet, topic, properties: { ...packet.properties, topicAlias: alias } });
+		this.#send({ ...packet, topic, properties: { ...packet.properties, topicAlias } });
 	}
 
 	#freePacketId(): number | undefined {
@@ -501,28 +390,27 @@ export class MqttClient implements LinkEnd {
 			throw new Violation(`${this.name}: ${JSON.stringify(packet)} out of turn`);
 		switch (packet.type) {
 			case "connack":
-				return this.#connack(packet);
+				this.#connack(packet);
+				return;
 			case "publish":
-				return this.#publish(packet);
+				this.#inbox.publish(this.session, this.link!, packet);
+				return;
 			case "puback":
 			case "pubrec":
-				return this.#answer(packet);
+				this.#answer(packet);
+				return;
 			case "pubcomp":
 				if (this.#outgoing.get(packet.packetId)?.released !== true)
 					throw new Violation(`${this.name}: PUBCOMP ${packet.packetId} for nothing`);
 				this.#outgoing.delete(packet.packetId);
 				return;
-			case "pubrel": {
-				const known = this.#received.delete(packet.packetId);
-				this.#world.model.tell(`${this.session.name}: pubrel ${packet.packetId}`);
-				const reasonCode = known || this.traits.version !== 5 ? 0 : 0x92;
-				this.#unacknowledged.delete(packet.packetId);
-				this.#others.push({ type: "pubcomp", packetId: packet.packetId, reasonCode, properties: NO_PROPERTIES });
+			case "pubrel":
+				this.#inbox.pubrel(this.session, packet.packetId);
 				return;
-			}
 			case "suback":
 			case "unsuback":
-				return this.#subscribed(packet);
+				this.#subscribed(packet);
+				return;
 			case "disconnect":
 				this.#world.model.tell(
 					`${this.name}: told DISCONNECT ${packet.reasonCode} ${packet.properties.reasonString ?? ""}`,
@@ -537,14 +425,13 @@ export class MqttClient implements LinkEnd {
 	}
 
 	#connack({ reasonCode, sessionPresent, properties }: ConnackPacket): void {
-		const { model, clock } = this.#world;
+		const { model } = this.#world;
 		model.tell(`${this.name}: CONNACK ${reasonCode}${sessionPresent ? " session present" : ""}`);
 		if (reasonCode !== 0) return;
 		this.online = true;
 		this.#isAccepted = true;
 		this.#serverReceiveMaximum = properties.receiveMaximum ?? 65_535;
 		this.#serverAliases = properties.topicAliasMaximum ?? 0;
-		if (this.#will !== undefined) this.#will.accepted = true;
 		if (sessionPresent && this.#wasClean) throw new Violation(`${this.name}: a session is present after a clean start`);
 		if (!sessionPresent || (this.session.over && this.#wasMade)) {
 			const mayExpire = this.traits.version === 5 && this.traits.expirySeconds < Number.POSITIVE_INFINITY;
@@ -552,98 +439,22 @@ export class MqttClient implements LinkEnd {
 				throw new Violation(`${this.session.name} was to be kept and is not there`);
 			this.session.over = true;
 			this.session = this.#newSession(this.traits.kept && (this.traits.version === 5 || !this.#wasClean));
-		} else if (this.traits.expirySeconds < Number.POSITIVE_INFINITY && this.#wasMade) {
-			// It may have expired, and been made anew without its client hearing of that.
-			for (const subscription of this.session.subscriptions) subscription.leftTurn ??= ++model.turn;
 		} else if (this.session.over) throw new Violation(`${this.session.name} had ended and is present`);
+		this.session.confirmed = true;
 		this.#mustClean = false;
 		this.#mayBeMade = false;
 		if (sessionPresent) this.#note(this.#lost);
 		this.#lost = [];
-		if (this.#early.length > 0) this.#noteAsked(this.#earlyId, this.#early);
+		if (this.#early.length > 0)
+			this.#asked.set(this.#earlyId, { kind: "suback", subscriptions: this.#note(this.#early) });
 		this.#early = [];
-		for (const will of this.#wills) {
-			// An orderly stop publishes at once what waits.
-			if (
-				sessionPresent &&
-				will.accepted &&
-				will.endedMs > this.#world.startedMs &&
-				clock.monotonic() < will.endedMs + will.delayMs &&
-				will.event.places.length === 0
-			)
-				will.event.fate = "never";
-		}
-		this.#wills = [];
+		this.#wills.accepted(sessionPresent);
 		for (const [packetId, outgoing] of this.#outgoing) {
 			if (this.#answersDue.includes(packetId)) continue;
 			const { event, packet, released } = outgoing;
 			if (released) this.#send({ type: "pubrel", packetId, reasonCode: 0, properties: NO_PROPERTIES });
 			else this.#sendPublish(event, { ...packet, dup: true });
 		}
-	}
-
-	#publish({ topic, payload, qos, retain, dup, packetId, properties }: PublishPacket): void {
-		const { model } = this.#world;
-		const link = this.link!;
-		const name = this.#topicOf(topic, properties.topicAlias);
-		const id = Number(/^e(\d+);/.exec(payload.toString("latin1", 0, Math.min(payload.length, 20)))?.[1] ?? 0);
-		let seen = true;
-		model.tell(
-			`${this.session.name}: gets e${id} of ${name} QoS ${qos}${dup ? " DUP" : ""}${retain ? " retained" : ""} as ${packetId}`,
-		);
-		if (qos > 0) {
-			if (this.#unacknowledged.has(packetId!))
-				throw new Violation(`${this.name}: packet identifier ${packetId} is in use`);
-			this.#unacknowledged.add(packetId!);
-			const window = Math.min(this.#world.maxInflight, this.traits.version === 5 ? this.traits.receiveMaximum : 65_535);
-			if (this.#unacknowledged.size > window)
-				throw new Violation(`${this.name}: ${this.#unacknowledged.size} under way; ${window} may be`);
-		}
-		const had = packetId === undefined ? undefined : this.#received.get(packetId);
-		if (qos === 2) {
-			// A retained message may be another when it is sent again.
-			if (had !== undefined && ((had !== id && !retain) || !dup))
-				throw new Violation(
-					`${this.session.name}: e${id} under the identifier ${packetId} of e${had}, which is not released${dup ? " (DUP)" : ""}`,
-				);
-			seen = had === undefined;
-			this.#received.set(packetId!, id);
-			this.#pubrecs.push(packetId!);
-		} else if (qos === 1) {
-			if (had !== undefined)
-				throw new Violation(
-					`${this.session.name}: e${id} at QoS 1 under the identifier ${packetId} of e${had}, which is not released`,
-				);
-			this.#pubacks.push(packetId!);
-		}
-		if (id === 0) return;
-		if (retain && !this.session.retainAsPublished && this.traits.version === 5 && this.traits.retainHandling === 2) {
-			throw new Violation(`${this.session.name} got e${id} as retained, which it did not ask for`);
-		}
-		const { crashes, turn } = model;
-		model.arrived(this.session, id, name, {
-			turn,
-			qos,
-			retain,
-			dup,
-			seen,
-			link: link.number,
-			linkOver: () => link.endedByDoor || link.over || link.saidGoodbye,
-			crashes,
-		});
-	}
-
-	#topicOf(topic: string, alias: number | undefined): string {
-		if (alias === undefined) {
-			if (topic === "") throw new Violation(`${this.name}: neither topic nor alias`);
-			return topic;
-		}
-		if (alias > this.traits.topicAliasMaximum)
-			throw new Violation(`${this.name}: Topic Alias ${alias}; ${this.traits.topicAliasMaximum} may be`);
-		if (topic !== "") this.#aliases.set(alias, topic);
-		const known = this.#aliases.get(alias);
-		if (known === undefined) throw new Violation(`${this.name}: Topic Alias ${alias} was given no topic`);
-		return known;
 	}
 
 	#answer({ type, packetId, reasonCode }: PublishResponsePacket): void {
@@ -664,7 +475,7 @@ export class MqttClient implements LinkEnd {
 		if (type === "puback" || isRefused) this.#outgoing.delete(packetId);
 		else {
 			outgoing.released = true;
-			this.#others.push({ type: "pubrel", packetId, reasonCode: 0, properties: NO_PROPERTIES });
+			this.#inbox.later({ type: "pubrel", packetId, reasonCode: 0, properties: NO_PROPERTIES });
 		}
 	}
 

@@ -56,7 +56,6 @@ export interface Arrival {
 	readonly qos: Qos;
 	readonly retain: boolean;
 	readonly dup: boolean;
-	readonly link: number;
 	/** The application saw it. */
 	readonly seen: boolean;
 	/** The door knows that the link which it came over is gone. */
@@ -172,14 +171,12 @@ export class MqttModel {
 		const event = this.events.get(id);
 		if (event === undefined) throw new Violation(`${session.name} got e${id}, which nobody published`);
 		if (event.topic !== topic) throw new Violation(`${session.name} got e${id} of ${event.topic} as ${topic}`);
-		if (arrival.qos > event.qos && !(arrival.dup && arrival.retain))
+		if (arrival.qos > event.qos)
 			throw new Violation(`${session.name} got e${id} at QoS ${arrival.qos}, published at ${event.qos}`);
 		const wanted = session.subscriptions.some(
 			({ match, overTurn }) => filterMatches(match, topic) && (overTurn === undefined || event.sentTurn < overTurn),
 		);
-		// Sent again, a retained message is the one that its topic has by then.
-		if (!wanted && !(arrival.dup && arrival.retain))
-			throw new Violation(`${session.name} got e${id} of ${topic}, which it does not subscribe to`);
+		if (!wanted) throw new Violation(`${session.name} got e${id} of ${topic}, which it does not subscribe to`);
 		this.#checkLocal(session, event, arrival);
 		if (arrival.retain && !event.retain)
 			throw new Violation(`${session.name} got e${id} as retained, which it was not`);

@@ -57,8 +57,7 @@ export class Bridges {
 		this.#stopped = true;
 		this.#timer?.cancel();
 		// What came is stored and acknowledged first; storage that failed acknowledges nothing.
-		const { log } = this.#engine.broker;
-		if (this.#bridges.length > 0 && log.refusal === undefined) await log.whenCommitted().catch(() => {});
+		if (this.#bridges.length > 0) await this.#engine.settled();
 		await Promise.all(this.#bridges.map((bridge) => bridge.stop()));
 	}
 
