@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 /** Brings dist/ up to date, for tests that start the gateway as a process of its own. */
@@ -18,6 +19,8 @@ const project = (name: string, options: { setup?: string[]; timeoutMs?: number; 
 export default defineConfig({
 	test: {
 		pool: "threads",
+		// One worker fewer than there are cores would be one on a machine with two.
+		maxWorkers: Math.max(2, availableParallelism()),
 		projects: [
 			project("unit"),
 			project("property", { timeoutMs: 30_000 }),

@@ -131,7 +131,7 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 		traffic.received(end - start);
 		const { session } = this;
 		if (session === undefined) {
-			this.#first(bytes, start, end);
+			handleConnect(this, bytes, start, end);
 			return;
 		}
 		const type = bytes[start]! >> 4;
@@ -177,11 +177,6 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 		} else {
 			this.#other(session, decodePacket(bytes, start, end, this.version, "client"));
 		}
-	}
-
-	#first(bytes: Buffer, start: number, end: number): void {
-		const packet = decodePacket(bytes, start, end, 4, "client");
-		if (packet.type === "connect") handleConnect(this, packet);
 	}
 
 	#other(session: Session, packet: Packet): void {

@@ -1,6 +1,8 @@
 /** CONNECT (section 3.1): who may come in, whose session it is, and the CONNACK that says what is true here. */
 import { BrokerError } from "../../src/base/errors.ts";
 import { systemRandom } from "../../src/base/random.ts";
+import { decodePacket } from "./codec/decode.ts";
+import { requireShortest } from "./codec/framing.ts";
 import type { ConnectPacket, Properties } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import type { Connection } from "./connection.ts";
@@ -18,7 +20,15 @@ const CLIENT_ID_MAX = 4096;
 /** It is held as long as its connection. */
 const WILL_BYTES_MAX = 131_072;
 
-export function handleConnect(connection: Connection, packet: ConnectPacket): void {
+/** The first packet of a connection, at bytes[start..end). */
+export function handleConnect(connection: Connection, bytes: Buffer, start: number, end: number): void {
+	const packet = decodePacket(bytes, start, end, 4, "client");
+	if (packet.type !== "connect") return;
+	if (packet.version === 5) requireShortest(bytes, start, end);
+	connect(connection, packet);
+}
+
+function connect(connection: Connection, packet: ConnectPacket): void {
 	const { engine } = connection;
 	const { options, broker } = engine;
 	const { version, properties, will } = packet;

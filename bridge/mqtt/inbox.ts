@@ -4,7 +4,7 @@
  */
 import type { Pressure } from "../../src/base/pressure.ts";
 import { packetLength } from "./codec/framing.ts";
-import { MqttError, PacketType } from "./codec/packets.ts";
+import { MqttError, PacketType, type Version } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import { PartialPacket } from "./partial-packet.ts";
 
@@ -12,6 +12,8 @@ export interface PacketHandler {
 	/** CONNECT was taken. */
 	readonly greeted: boolean;
 	readonly ended: boolean;
+	/** 5 only once a CONNECT has said so. */
+	readonly version: Version;
 	/** No further packet now: `Inbox.goOn` when there may be one again. */
 	readonly isBusy: boolean;
 	/** A whole packet, at bytes[start..end), which are its own until it returns only. */
@@ -51,7 +53,7 @@ export class Inbox {
 			return;
 		}
 		if (this.#partial !== undefined) {
-			at = this.#partial.take(chunk, this.#maxPacketBytes);
+			at = this.#partial.take(chunk, this.#maxPacketBytes, handler.version === 5);
 			const whole = this.#partial.whole();
 			if (whole === undefined) return;
 			this.#partial.discard();
@@ -67,10 +69,10 @@ export class Inbox {
 			if (!handler.greeted && chunk[at]! >> 4 !== PacketType.connect) {
 				throw new MqttError(ReasonCode.ProtocolError, "[MQTT-3.1.0-1]", "the first packet is not CONNECT");
 			}
-			const length = packetLength(chunk, at, end, this.#maxPacketBytes);
+			const length = packetLength(chunk, at, end, this.#maxPacketBytes, handler.version === 5);
 			if (length === 0) {
 				this.#partial = new PartialPacket(this.#pressure, tick);
-				this.#partial.take(at === 0 ? chunk : chunk.subarray(at), this.#maxPacketBytes);
+				this.#partial.take(at === 0 ? chunk : chunk.subarray(at), this.#maxPacketBytes, handler.version === 5);
 				return;
 			}
 			handler.packet(chunk, at, at + length);

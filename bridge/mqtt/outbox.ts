@@ -367,7 +367,10 @@ export class Outbox implements PublishOptions {
 	takeSettled(next: ReadonlyMap<number, number>): readonly Settled[] {
 		const { settled } = this;
 		if (settled.length === 0) return settled;
-		const passed = ({ partition, offset }: Settled) => offset < (next.get(partition) ?? Number.POSITIVE_INFINITY);
+		// What a resumed walk may still come to must be known to have been sent.
+		const walked = this.scans?.some(({ sent }) => sent !== undefined) !== true;
+		const passed = ({ partition, offset }: Settled) =>
+			partition === RETAINED_PARTITION ? walked : offset < (next.get(partition) ?? Number.POSITIVE_INFINITY);
 		const left = settled.filter((each) => !passed(each));
 		this.settled = left.length === 0 ? NONE_SETTLED : left;
 		return left.length === 0 ? settled : settled.filter(passed);

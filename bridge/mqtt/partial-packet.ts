@@ -23,12 +23,12 @@ export class PartialPacket {
 	}
 
 	/** Takes what belongs to the packet from the chunk's beginning; returns how much. Throws MqttError as packetLength does. */
-	take(chunk: Buffer, maxPacketBytes: number): number {
+	take(chunk: Buffer, maxPacketBytes: number, shortest = true): number {
 		let taken = 0;
 		while (this.#expected === 0 && taken < chunk.length) {
 			this.#append(chunk, taken, taken + 1);
 			taken++;
-			this.#readHeader(maxPacketBytes);
+			this.#readHeader(maxPacketBytes, shortest);
 		}
 		if (this.#expected > this.#length) {
 			const end = Math.min(chunk.length, taken + this.#expected - this.#length);
@@ -62,9 +62,9 @@ export class PartialPacket {
 		this.#length = length;
 	}
 
-	#readHeader(maxPacketBytes: number): void {
+	#readHeader(maxPacketBytes: number, shortest: boolean): void {
 		// Refuses reserved types and lengths that are too large; 0 while the packet is not whole.
-		packetLength(this.#bytes, 0, this.#length, maxPacketBytes);
+		packetLength(this.#bytes, 0, this.#length, maxPacketBytes, shortest);
 		const last = this.#length - 1;
 		if (last < 1 || this.#bytes[last]! >= 0x80) return;
 		let remaining = 0;

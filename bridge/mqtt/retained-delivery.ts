@@ -23,7 +23,7 @@ export interface RetainedScan {
 	/** The session's last delivery before it began: those after it may be its own. */
 	readonly sinceOrder: number;
 	/** Sent at QoS 2 before a crash, and perhaps not known of `after`. */
-	readonly sent: ReadonlySet<string> | undefined;
+	sent: Set<string> | undefined;
 }
 
 /** What one step reads at most. */
@@ -93,12 +93,14 @@ export class RetainedDelivery {
 		const nowMs = this.#broker.clock.now();
 		const page = this.#store.page(scan.subscription.match, scan.after, nowMs, PAGE);
 		for (const message of page.messages) {
-			if (!isLive(scan, message) && scan.sent?.has(message.topic) !== true) {
+			const wasSent = scan.sent?.delete(message.topic) === true;
+			if (!wasSent && !isLive(scan, message)) {
 				if (!outbox.offer(this.#fill(message), scan.subscription, nowMs)) return false;
 			}
 			scan.after = message.topic;
 		}
 		scan.after = page.after ?? scan.after;
+		if (scan.sent?.size === 0) scan.sent = undefined;
 		outbox.session.stale = true;
 		if (page.done) {
 			const left = outbox.scans!.filter((each) => each !== scan);

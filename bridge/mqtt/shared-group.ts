@@ -140,7 +140,7 @@ export class SharedGroup {
 		const subscription = this.members.get(session)!;
 		const outbox = session.outbox!;
 		const away = event.offset < (this.#awayBelow.get(event.partition) ?? 0);
-		const passed = away && (event.qos === 0 || subscription.qos === 0);
+		const passed = away && event.qos === 0; // what was acknowledged to its publisher is for some member
 		if (!passed && !outbox.offer(event, subscription, nowMs, this, bucket)) return false;
 		this.#given(event, bucket, outbox);
 		return true;

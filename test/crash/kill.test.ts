@@ -16,7 +16,7 @@ import { MqttPublisher } from "./mqtt-publisher.ts";
 import { NativeProducer } from "./native-producer.ts";
 import { ReadBack, TOPIC } from "./read-back.ts";
 
-const CRASHES = Number(process.env.CRASHES ?? 60);
+const CRASHES = Number(process.env.CRASHES ?? 30);
 const SEED = process.env.SEED ?? "1";
 /** Of the kills, this part while the gateway starts. */
 const WHILE_STARTING = 0.3;

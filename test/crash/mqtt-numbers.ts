@@ -178,6 +178,36 @@ export class GroupArrivals {
 	}
 }
 
+/** A session that is the only member of a group and subscribes for itself as well, at QoS 2: what is of QoS 2 comes just twice. */
+export class DoubleArrivals {
+	readonly #session: MqttSession;
+	readonly #numbers: NumberedTopics;
+	readonly #times = new Map<string, number>();
+
+	constructor(court: Court, session: MqttSession, numbers: NumberedTopics) {
+		this.#session = session;
+		this.#numbers = numbers;
+		session.onMessage = ({ topic, payload, qos }) => {
+			if (qos !== 2) return;
+			const name = `${topic} ${numberOf(payload)}`;
+			const times = (this.#times.get(name) ?? 0) + 1;
+			this.#times.set(name, times);
+			if (times > 2) court.accuse(session.clientId, `${name} comes ${times} times`);
+		};
+	}
+
+	missing(): string[] {
+		const missing: string[] = [];
+		for (const [topic, { sent, qos }] of this.#numbers.topics) {
+			for (let number = 1; qos === 2 && number <= sent; number++) {
+				const times = this.#times.get(`${topic} ${number}`) ?? 0;
+				if (times < 2) missing.push(`${this.#session.clientId} has ${topic} ${number} ${times} times`);
+			}
+		}
+		return missing;
+	}
+}
+
 function numberOf(payload: string): number {
 	return Number(payload.slice(0, payload.indexOf(";")));
 }

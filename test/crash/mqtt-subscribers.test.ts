@@ -14,7 +14,7 @@ import { GatewayProcess } from "../../device-sim/gateway-process.ts";
 import { SimulatedRandom } from "../../src/base/random-simulated.ts";
 import { ChangingSubscriber, RetainedWalker } from "./mqtt-changing.ts";
 import { Court } from "./mqtt-court.ts";
-import { GroupArrivals, NumberedPublisher, NumberedTopics, OwnArrivals } from "./mqtt-numbers.ts";
+import { DoubleArrivals, GroupArrivals, NumberedPublisher, NumberedTopics, OwnArrivals } from "./mqtt-numbers.ts";
 import { lookAtRetained, publishLast, RetainedPublisher, RetainedTopics } from "./mqtt-retained.ts";
 import { MqttSession } from "./mqtt-session.ts";
 import { WillBook, WillClient } from "./mqtt-wills.ts";
@@ -60,6 +60,8 @@ const own = [
 	subscriber("two-narrow", 3, 2),
 ];
 const groups = [group("g", ["g1", "g2", "g3"], 1), group("h", ["h1", "h2"], 2)];
+const both = kept("both", 20);
+const double = new DoubleArrivals(court, both, numbers);
 const fixed = Array.from({ length: 30 }, (_, i) => `fixed/${i}`);
 const walkers = [walker("walk-1", 1), walker("walk-2", 2)];
 const changing = kept("changing", 10);
@@ -126,6 +128,7 @@ async function begin(): Promise<void> {
 	};
 	for (const { session, qos } of own) ask(session, "crash/#", qos);
 	for (const { name, members, qos } of groups) for (const member of members) ask(member, `$share/${name}/crash/#`, qos);
+	for (const filter of ["crash/#", "$share/both/crash/#"]) ask(both, filter, 2);
 	ask(watcher, "wills/#", 2);
 	for (const session of sessions) session.connect(gateway.mqttPort);
 	asked += fixed.length + 1;
@@ -228,6 +231,7 @@ async function drain(): Promise<void> {
 			.map(({ clientId, waiting }) => `${clientId} has ${waiting} unanswered`),
 		...own.flatMap(({ arrivals }) => arrivals.missing()),
 		...groups.flatMap(({ arrivals }) => arrivals.missing()),
+		...double.missing(),
 		...walkers.flatMap((each) => each.missing()),
 		...(changer?.missing() ?? []),
 		...wills.missing(),

@@ -8,7 +8,7 @@ import { expect, it } from "vitest";
 import { Violation } from "./log-model.ts";
 import { type Tally, Workload } from "./workload.ts";
 
-const SEEDS = Number(process.env.SEEDS ?? 1000);
+const SEEDS = Number(process.env.SEEDS ?? 500);
 const ONE = process.env.SEED;
 
 async function live(seed: number | string): Promise<Workload> {

@@ -32,7 +32,7 @@ export function readFixedHeader(buffer: Buffer, position: number, end: number, v
 		const byte = buffer[at++]!;
 		remaining |= (byte & 0x7f) << shift;
 		if (byte < 0x80) {
-			if (byte === 0 && shift > 0) {
+			if (byte === 0 && shift > 0 && version === 5) {
 				throw malformed(version, "MQTT-1.5.5-1", "the Remaining Length uses more bytes than its value needs");
 			}
 			break;

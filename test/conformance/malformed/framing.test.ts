@@ -68,7 +68,9 @@ for (const level of [4, 5] as const satisfies readonly Level[]) {
 	test(`level ${level}: a Remaining Length that is ill-formed, too long or too large`, async () => {
 		const table: WrongPacket[] = [];
 		for (const first of [0x30, 0x32, 0x40, 0x62, 0x82, 0xa2, 0xc0, 0xe0]) {
-			for (const length of ["8080808000", "ffffffff7f", "8080808001", "ffffffffffff", "8000", "80808000", "818000"]) {
+			// More bytes than it needs: only 5.0 forbids that.
+			const padded = level === 5 ? ["8000", "80808000", "818000"] : [];
+			for (const length of ["8080808000", "ffffffff7f", "8080808001", "ffffffffffff", ...padded]) {
 				const bytes = Buffer.concat([Buffer.of(first), hex(length), Buffer.alloc(8)]);
 				table.push({ what: `length ${length}`, bytes, codes: malformed });
 			}

@@ -215,3 +215,15 @@ test("[MQTT-7.1.1-1] the stream may come in pieces of any size", async () => {
 	const answers = [await peer.next(), await peer.next()].map((each) => each.name).sort();
 	expect(answers).toEqual(["PINGRESP", "PUBACK"]);
 });
+
+test("a Remaining Length in more bytes than it needs, which only 5.0 forbids, is taken", async () => {
+	const raw = await door.socket();
+	const body = connect({ ...v4, clientId: "padded" }).subarray(2);
+	raw.send(Buffer.concat([Buffer.of(0x10, body.length | 0x80, 0x80, 0), body]), Buffer.of(0xc0, 0x80, 0));
+	expect((await raw.packet()).toString("hex")).toBe("20020000");
+	expect((await raw.packet()).toString("hex")).toBe("d000");
+	const five = await door.socket();
+	const connect5 = connect({ level: 5, clientId: "padded5" }).subarray(2);
+	five.send(Buffer.concat([Buffer.of(0x10, connect5.length | 0x80, 0), connect5]));
+	expect((await five.rest()).subarray(0, 1).toString("hex")).toBe("20");
+});

@@ -165,6 +165,7 @@ describe("status", () => {
 			listeners: [
 				{ door: "mqtt", address: `127.0.0.1:${gateway.mqttPort}` },
 				{ door: "native", address: `127.0.0.1:${gateway.nativePort}` },
+				{ door: "http", address: `127.0.0.1:${gateway.httpPort}` },
 			],
 		});
 		expect((await talk(gateway, ["status"])).stdout).toContain(`127.0.0.1:${gateway.mqttPort}\n`);

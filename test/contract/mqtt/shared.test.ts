@@ -121,6 +121,18 @@ describe("a shared subscription", () => {
 		expect(back.seen.length).toBeGreaterThan(0);
 	});
 
+	it("keeps what waits for whoever comes back, whatever QoS who comes first asks for", async () => {
+		const door = await open();
+		const kept = await worker(door, "$share/g/w/#", "kept", true);
+		await kept.client.endAsync();
+		await publishMany(door, 0, 20);
+		const first = await door.client({ clientId: "first" });
+		const seen: number[] = [];
+		first.on("message", (_topic, payload) => seen.push(Number(payload.toString())));
+		await first.subscribeAsync("$share/g/w/#", { qos: 0 });
+		await expect.poll(() => [...seen].sort((a, b) => a - b), { timeout: 5000 }).toEqual(range(0, 20));
+	});
+
 	it("ends with its last session, or outlives it by mqtt.share.expiry.seconds", async () => {
 		for (const [shareExpirySeconds, expected] of [
 			[0, 0],
