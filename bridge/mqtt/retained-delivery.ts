@@ -20,6 +20,8 @@ export interface RetainedScan {
 	/** By partition id: events from that offset on come live. Partitions made later do so from their start. */
 	readonly live: ReadonlyMap<number, number>;
 	readonly highestPartition: number;
+	/** Its session was away meanwhile, and QoS 0 is not for later. */
+	readonly resumed?: boolean;
 	/** The session's last delivery before it began: those after it may be its own. */
 	readonly sinceOrder: number;
 	/** Sent at QoS 2 before a crash, and perhaps not known of `after`. */
@@ -76,8 +78,9 @@ export class RetainedDelivery {
 			outbox.scans.push({
 				subscription,
 				after: after ?? undefined,
-				live: new Map(),
-				highestPartition: Number.POSITIVE_INFINITY,
+				live: new Map(cursors.next),
+				highestPartition: cursors.highestPartition,
+				resumed: true,
 				sinceOrder,
 				sent: topics.length > 0 ? new Set(topics) : undefined,
 			});
@@ -173,7 +176,11 @@ export class RetainedDelivery {
 	}
 }
 
-function isLive({ live, highestPartition }: RetainedScan, { partition, offset }: RetainedMessage): boolean {
+function isLive(
+	{ live, highestPartition, resumed, subscription }: RetainedScan,
+	{ partition, offset, qos }: RetainedMessage,
+): boolean {
+	if (resumed === true && (qos === 0 || subscription.qos === 0)) return false;
 	const from = live.get(partition);
 	return from === undefined ? partition > highestPartition : offset >= from;
 }
