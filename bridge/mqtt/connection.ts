@@ -202,7 +202,8 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 					}
 					session.expirySeconds = Math.min(expiry, this.engine.options.maxSessionExpirySeconds);
 				}
-				if (packet.reasonCode === ReasonCode.Success) this.dropWill(session); // only then [MQTT-3.14.4-3]
+				// Only then [MQTT-3.14.4-3]. An end in order would promise that it is void.
+				if (packet.reasonCode === ReasonCode.Success && !this.dropWill(session)) this.transport.destroy();
 				this.#goInOrder();
 				return;
 			}
@@ -233,10 +234,11 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 		if (bytes !== undefined) this.output.packetOnCommit(bytes);
 	}
 
-	/** It will not be published. */
-	dropWill(session: Session): void {
-		if (this.will !== undefined) this.engine.wills.drop(session);
+	/** It will not be published. False: not yet so for certain. */
+	dropWill(session: Session): boolean {
+		const dropped = this.will === undefined || this.engine.wills.drop(session);
 		this.will = undefined;
+		return dropped;
 	}
 
 	/** Throws MqttError 0x97 where the names that the client has given numbers to are too much memory. */

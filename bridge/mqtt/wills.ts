@@ -61,10 +61,11 @@ export class Wills {
 		return true;
 	}
 
-	/** The will of a connected client is void. */
-	drop({ clientId }: WillSender): void {
+	/** The will of a connected client is void. False: storage takes nothing now, and a start before it does would publish it. */
+	drop({ clientId }: WillSender): boolean {
 		this.#void.add(clientId);
 		this.#dropVoid();
+		return !this.#void.has(clientId);
 	}
 
 	#dropVoid(): void {

@@ -317,7 +317,8 @@ export class MqttClient implements LinkEnd {
 
 	#left(inOrder: boolean): void {
 		// Earlier versions are not told that it was the door that ended it.
-		const isItsEnd = this.#heardGoodbye || (this.traits.version !== 5 && this.#answersDue.length > 0);
+		const mayBeItsEnd = this.#answersDue.length > 0 || this.#world.wasFull;
+		const isItsEnd = this.#heardGoodbye || (this.traits.version !== 5 && mayBeItsEnd);
 		const goodbye = inOrder && !isItsEnd ? "stored" : "unknown";
 		this.#wills.ended(this.link!, this.#saidGoodbye ? goodbye : undefined);
 		this.link = undefined;

@@ -37,6 +37,8 @@ export interface WillPlan {
 }
 
 export interface ClientWorld {
+	/** The disk was full since the gateway started: it may have ended a connection for that. */
+	readonly wasFull: boolean;
 	readonly clock: SimulatedClock;
 	readonly model: MqttModel;
 	/** Undefined: the door refuses it. */
