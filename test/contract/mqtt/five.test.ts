@@ -1,23 +1,6 @@
-import { afterEach, describe, expect, it } from "vitest";
-import type { MqttOptions } from "../../../bridge/mqtt/options.ts";
-import { connect, packet, TestDoor, text } from "./door.ts";
-
-const doors: TestDoor[] = [];
-afterEach(async () => {
-	for (const door of doors.splice(0)) await door.close();
-});
-
-async function open(options: Partial<MqttOptions> = {}): Promise<TestDoor> {
-	const door = await TestDoor.open(options);
-	doors.push(door);
-	return door;
-}
-
-async function killed(door: TestDoor): Promise<TestDoor> {
-	const next = await door.killed();
-	doors.push(next);
-	return next;
-}
+import { describe, expect, it } from "vitest";
+import { connect, packet, text } from "./door.ts";
+import { killed, open } from "./open-doors.ts";
 
 const ALIAS = 0x23;
 

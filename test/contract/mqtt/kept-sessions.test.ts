@@ -1,24 +1,8 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { BrokerError } from "../../../src/base/errors.ts";
 import { StateSpace } from "../../../src/broker/state-spaces.ts";
-import { connect, packet, type RawSocket, TestDoor, text } from "./door.ts";
-
-const doors: TestDoor[] = [];
-afterEach(async () => {
-	for (const door of doors.splice(0)) await door.close();
-});
-
-async function open(options = {}): Promise<TestDoor> {
-	const door = await TestDoor.open(options);
-	doors.push(door);
-	return door;
-}
-
-async function killed(door: TestDoor): Promise<TestDoor> {
-	const next = await door.killed();
-	doors.push(next);
-	return next;
-}
+import { connect, packet, type RawSocket, type TestDoor, text } from "./door.ts";
+import { killed, open } from "./open-doors.ts";
 
 const id = (publish: Buffer): Buffer => publish.subarray(5, 7);
 

@@ -1,24 +1,7 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { replayStart } from "../../../bridge/mqtt/filter-kind.ts";
-import type { MqttOptions } from "../../../bridge/mqtt/options.ts";
-import { connect, packet, TestDoor, text } from "./door.ts";
-
-const doors: TestDoor[] = [];
-afterEach(async () => {
-	for (const door of doors.splice(0)) await door.close();
-});
-
-async function open(options: Partial<MqttOptions> = {}): Promise<TestDoor> {
-	const door = await TestDoor.open(options);
-	doors.push(door);
-	return door;
-}
-
-async function killed(door: TestDoor): Promise<TestDoor> {
-	const next = await door.killed();
-	doors.push(next);
-	return next;
-}
+import { connect, packet, type TestDoor, text } from "./door.ts";
+import { killed, open } from "./open-doors.ts";
 
 async function publishMany(door: TestDoor, from: number, to: number, qos: 0 | 1 = 1): Promise<void> {
 	const publisher = await door.client();

@@ -1,24 +1,7 @@
 import type { IClientOptions, IPublishPacket } from "mqtt";
-import { afterEach, describe, expect, it } from "vitest";
-import type { MqttOptions } from "../../../bridge/mqtt/options.ts";
-import { connect, packet, TestDoor, text } from "./door.ts";
-
-const doors: TestDoor[] = [];
-afterEach(async () => {
-	for (const door of doors.splice(0)) await door.close();
-});
-
-async function open(options: Partial<MqttOptions> = {}): Promise<TestDoor> {
-	const door = await TestDoor.open(options);
-	doors.push(door);
-	return door;
-}
-
-async function killed(door: TestDoor): Promise<TestDoor> {
-	const next = await door.killed();
-	doors.push(next);
-	return next;
-}
+import { describe, expect, it } from "vitest";
+import { connect, packet, type TestDoor, text } from "./door.ts";
+import { killed, open } from "./open-doors.ts";
 
 /** What a new client gets for a filter, until `count` messages are there and a ping has come back. */
 async function got(door: TestDoor, filter: string, count: number, options: IClientOptions = {}, qos: 0 | 1 | 2 = 1) {

@@ -1,24 +1,9 @@
 import type { MqttClient } from "mqtt";
-import { afterEach, describe, expect, it } from "vitest";
-import type { MqttOptions } from "../../../bridge/mqtt/options.ts";
-import { connect, packet, type RawSocket, TestDoor, text } from "./door.ts";
+import { describe, expect, it } from "vitest";
+import { connect, packet, type RawSocket, type TestDoor, text } from "./door.ts";
+import { killed, open as openDoor } from "./open-doors.ts";
 
-const doors: TestDoor[] = [];
-afterEach(async () => {
-	for (const door of doors.splice(0)) await door.close();
-});
-
-async function open(options: Partial<MqttOptions> = {}): Promise<TestDoor> {
-	const door = await TestDoor.open({ maxInflight: 1000, ...options });
-	doors.push(door);
-	return door;
-}
-
-async function killed(door: TestDoor): Promise<TestDoor> {
-	const next = await door.killed();
-	doors.push(next);
-	return next;
-}
+const open = (options: Parameters<typeof openDoor>[0] = {}) => openDoor({ maxInflight: 1000, ...options });
 
 interface Worker {
 	readonly client: MqttClient;
