@@ -6,6 +6,7 @@
 import { type AckType, AckView } from "./codec/ack-view.ts";
 import { decodePacket } from "./codec/decode.ts";
 import { encodeWithin } from "./codec/encode.ts";
+import { PUBACK } from "./codec/first-bytes.ts";
 import { MqttError, type Packet, PacketType, type Version, type Will } from "./codec/packets.ts";
 import { PublishView } from "./codec/publish-view.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
@@ -25,7 +26,6 @@ import type { KeptSession } from "./session-store.ts";
 import type { TopicAliases } from "./topic-aliases.ts";
 import { OUTPUT_HIGH_BYTES, type Transport, type TransportHandler } from "./transport.ts";
 
-const PUBACK = 0x40;
 /** Why nothing is read from the socket. */
 const PAUSED_BY_PRESSURE = 1;
 const PAUSED_BY_OUTPUT = 2;

@@ -1,11 +1,10 @@
 /** PUBACK, PUBREC, PUBREL and PUBCOMP from a client (sections 3.4 to 3.7). */
 import type { AckType } from "./codec/ack-view.ts";
+import { PUBCOMP, PUBREL } from "./codec/first-bytes.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import type { Connection } from "./connection.ts";
 import type { Session } from "./session.ts";
 
-const PUBREL = 0x62;
-const PUBCOMP = 0x70;
 /** QoS 2 deliveries whose rows wait for the session's cursor to be written behind them. */
 const SETTLED_MAX = 512;
 

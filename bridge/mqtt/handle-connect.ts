@@ -2,6 +2,7 @@
 import { BrokerError } from "../../src/base/errors.ts";
 import { systemRandom } from "../../src/base/random.ts";
 import { decodePacket } from "./codec/decode.ts";
+import { PUBREL } from "./codec/first-bytes.ts";
 import { requireShortest } from "./codec/framing.ts";
 import type { ConnectPacket, Properties } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
@@ -14,7 +15,6 @@ import type { Subscription } from "./subscriptions.ts";
 import { TopicAliases } from "./topic-aliases.ts";
 import { willBytes } from "./wills.ts";
 
-const PUBREL = 0x62;
 /** It is part of the keys that a session's rows have. */
 const CLIENT_ID_MAX = 4096;
 /** It is held as long as its connection. */

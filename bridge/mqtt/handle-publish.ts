@@ -4,6 +4,7 @@
  */
 import { BrokerError } from "../../src/base/errors.ts";
 import { appendEvent, type Companion } from "./append-event.ts";
+import { PUBACK, PUBREC } from "./codec/first-bytes.ts";
 import { MqttError, type Properties } from "./codec/packets.ts";
 import { decodePublishProperties, type PublishView, validateTopicName } from "./codec/publish-view.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
@@ -13,8 +14,6 @@ import type { Engine } from "./engine.ts";
 import { retaining, together } from "./retain.ts";
 import type { Session } from "./session.ts";
 
-const PUBACK = 0x40;
-const PUBREC = 0x50;
 /** What a state row takes in a commit beyond the client id; generous. */
 const STATE_OVERHEAD_BYTES = 64;
 

@@ -148,7 +148,7 @@ function subscribe(
 	} catch (error) {
 		if (!(error instanceof BrokerError)) throw error;
 		// Storage takes nothing now: the client is told so, and nothing has changed.
-		takeBack(connection, session, subscription, former);
+		takeBack(connection, session, subscription, kind, former);
 		return ReasonCode.QuotaExceeded;
 	}
 }
@@ -157,16 +157,16 @@ function takeBack(
 	connection: Connection,
 	session: Session,
 	subscription: Subscription<Session>,
+	kind: FilterKind,
 	former: Subscription<Session> | undefined,
 ): void {
 	const { engine } = connection;
-	const kind = filterKind(subscription.filter);
-	if (kind?.kind === "share") {
+	if (kind.kind === "share") {
 		if (former === undefined) engine.guarded("leaving a group", () => engine.groups.quit(session, kind.group));
 	} else {
 		if (former !== undefined) engine.deliveries.subscribe(former);
 		engine.deliveries.unsubscribe(subscription);
-		if (kind?.kind === "replay" && former === undefined) session.replays--;
+		if (kind.kind === "replay" && former === undefined) session.replays--;
 	}
 	if (former === undefined) session.subscriptions!.delete(subscription.filter);
 	else session.subscriptions!.set(subscription.filter, former);

@@ -8,6 +8,7 @@
  * cursor has passed it.
  */
 import { BrokerError } from "../../src/base/errors.ts";
+import { PUBREL } from "./codec/first-bytes.ts";
 import { MqttError, type Qos, type Version } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import type { Output } from "./output.ts";
@@ -83,7 +84,6 @@ export interface Settled {
 
 const PACKET_IDS = 65_535;
 const SMALL_WINDOW = 8;
-const PUBREL = 0x62;
 // Of all that have none; never written to.
 const NO_DELIVERIES = new Map<number, Delivery>();
 const NONE_SETTLED: readonly Settled[] = [];

@@ -129,12 +129,12 @@ export class Output {
 		const taken = this.#transport.write(length === buffer.length ? buffer : buffer.subarray(0, length));
 		if (taken) this.#budget.buffers.give(buffer);
 		this.buffer = NONE;
-		this.#account();
+		this.account();
 	}
 
 	/** Once a second: a connection at rest holds no memory. */
 	swept(tick: number): void {
-		this.#account();
+		this.account();
 		if (this.#countedBytes === 0 || this.#countedBytes < this.#sweptBytes) this.#movedTick = tick;
 		this.#sweptBytes = this.#countedBytes;
 		if (this.#ackEnd > 0) return;
@@ -238,7 +238,7 @@ export class Output {
 		this.#ackReleased = 0;
 		this.#ackEnd = rest;
 		this.#markedEnd -= released;
-		this.#account();
+		this.account();
 	}
 
 	#makeAckRoom(bytes: number): number {
@@ -256,10 +256,6 @@ export class Output {
 
 	/** Tells the budget what waits in the socket now. */
 	account(): void {
-		this.#account();
-	}
-
-	#account(): void {
 		const unsent = this.#transport.unsentBytes;
 		const change = unsent - this.#countedBytes;
 		if (change === 0) return;

@@ -7,7 +7,7 @@
  *
  * What was given to a member at QoS 2 is never given to another [MQTT-4.8.2-5].
  */
-import type { Broker } from "../../src/broker/broker.ts";
+import type { Qos } from "./codec/packets.ts";
 import type { Feed } from "./delivery.ts";
 import { AWAITS_PUBACK, type Delivery, type Outbox } from "./outbox.ts";
 import type { Session } from "./session.ts";
@@ -21,6 +21,8 @@ export const BUCKETS = 64;
 export interface GroupFeeds {
 	/** By partition id. */
 	readonly feeds: ReadonlyMap<number, Feed>;
+	/** The highest partition id given out. */
+	readonly highestPartition: number;
 	/** A member goes back in a partition, from `position` where it is. */
 	goBack(outbox: Outbox, partition: number, offset: number, position: number): void;
 }
@@ -34,7 +36,6 @@ export class SharedGroup {
 	readonly members = new Map<Session, Subscription<Session>>();
 	/** Floors or members changed since the row was written. */
 	stale = false;
-	readonly #broker: Broker;
 	readonly #deliveries: GroupFeeds;
 	readonly #owners: (Session | undefined)[] = new Array<Session | undefined>(BUCKETS).fill(undefined);
 	/** By partition id: below it, by bucket, everything was given to a member. */
@@ -46,9 +47,8 @@ export class SharedGroup {
 	/** By partition id: before it nobody was connected, and QoS 0 is not for later. */
 	readonly #awayBelow = new Map<number, number>();
 
-	constructor(name: string, broker: Broker, deliveries: GroupFeeds) {
+	constructor(name: string, deliveries: GroupFeeds) {
 		this.name = name;
-		this.#broker = broker;
 		this.#deliveries = deliveries;
 	}
 
@@ -123,7 +123,7 @@ export class SharedGroup {
 		const owner = this.#owners[bucket];
 		const outbox = owner?.outbox;
 		if (outbox === undefined || outbox.tracks?.has(event.partition) || this.#wasGiven(event, bucket)) return;
-		if (outbox.offer(event, this.members.get(owner!)!, nowMs, this, bucket)) this.#given(event, bucket, outbox);
+		if (outbox.offer(event, this.members.get(owner!)!, nowMs, this, bucket)) this.#given(event, bucket, outbox.qos);
 		else outbox.fallBehind(event.partition, event.offset);
 	}
 
@@ -142,7 +142,7 @@ export class SharedGroup {
 		const away = event.offset < (this.#awayBelow.get(event.partition) ?? 0);
 		const passed = away && event.qos === 0; // what was acknowledged to its publisher is for some member
 		if (!passed && !outbox.offer(event, subscription, nowMs, this, bucket)) return false;
-		this.#given(event, bucket, outbox);
+		this.#given(event, bucket, passed ? 0 : outbox.qos);
 		return true;
 	}
 
@@ -165,8 +165,7 @@ export class SharedGroup {
 			}
 			if (sent?.size === 0) this.#sent.delete(id);
 		}
-		let highestPartition = -1;
-		for (const id of this.#broker.log.partitions.keys()) highestPartition = Math.max(highestPartition, id);
+		const { highestPartition } = this.#deliveries;
 		this.stale = false;
 		return { row: { format: 1, floors, highestPartition, expiresMs: null }, passed };
 	}
@@ -174,11 +173,11 @@ export class SharedGroup {
 	#currentFloors(): Map<number, Float64Array> {
 		const current = new Map<number, Float64Array>();
 		for (const feed of this.#feeds()) {
-			const floors = Float64Array.from(this.#floorsOf(feed.partition.id));
-			for (let bucket = 0; bucket < BUCKETS; bucket++) {
-				floors[bucket] = Math.max(floors[bucket]!, this.#ownersPosition(bucket, feed));
-			}
-			current.set(feed.partition.id, floors);
+			const floors = this.#floorsOf(feed.partition.id);
+			current.set(
+				feed.partition.id,
+				floors.map((_, bucket) => this.#raised(bucket, feed)),
+			);
 		}
 		const lower = (partition: number, offset: number, bucket: number): void => {
 			const floors = current.get(partition);
@@ -209,10 +208,7 @@ export class SharedGroup {
 	}
 
 	#raiseFloors(bucket: number): void {
-		for (const feed of this.#feeds()) {
-			const floors = this.#floorsOf(feed.partition.id);
-			floors[bucket] = Math.max(floors[bucket]!, this.#ownersPosition(bucket, feed));
-		}
+		for (const feed of this.#feeds()) this.#floorsOf(feed.partition.id)[bucket] = this.#raised(bucket, feed);
 	}
 
 	/** Deliveries at QoS 1 that wait for PUBACK. At QoS 2 they stay their member's. */
@@ -222,10 +218,11 @@ export class SharedGroup {
 		}
 	}
 
-	/** A bucket's owner has given out, or passed over, everything of it below this. */
-	#ownersPosition(bucket: number, { partition, next }: Feed): number {
+	/** The floor of a bucket as of now: its owner has given out, or passed over, everything below its own position. */
+	#raised(bucket: number, { partition, next }: Feed): number {
+		const floor = this.#floorsOf(partition.id)[bucket]!;
 		const outbox = this.#owners[bucket]?.outbox;
-		return outbox === undefined ? 0 : (outbox.track(partition.id)?.next ?? next);
+		return outbox === undefined ? floor : Math.max(floor, outbox.track(partition.id)?.next ?? next);
 	}
 
 	#give(bucket: number, session: Session): void {
@@ -256,14 +253,14 @@ export class SharedGroup {
 		return offset < this.#floorsOf(partition)[bucket]! && this.#returned.get(partition)?.has(offset) !== true;
 	}
 
-	#given({ partition, offset }: StoredEvent, bucket: number, outbox: Outbox): void {
+	#given({ partition, offset }: StoredEvent, bucket: number, qos: Qos): void {
 		const floors = this.#floorsOf(partition);
 		if (offset >= floors[bucket]!) floors[bucket] = offset + 1;
 		else if (this.#returned.get(partition)?.delete(offset) === true && this.#returned.get(partition)!.size === 0) {
 			this.#returned.delete(partition);
 		}
 		this.stale = true;
-		if (outbox.qos === 2) entriesOf(this.#sent, partition).set(offset, bucket);
+		if (qos === 2) entriesOf(this.#sent, partition).set(offset, bucket);
 	}
 
 	#loads(): Map<Session, number> {

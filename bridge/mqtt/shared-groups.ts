@@ -56,7 +56,7 @@ export class SharedGroups {
 
 	#activate(subscription: Subscription<Session>, name: string): Active {
 		const row = this.#store.load(name);
-		const group = new SharedGroup(name, this.#broker, this.#deliveries);
+		const group = new SharedGroup(name, this.#deliveries);
 		const own = new Subscription<Target>(group, {
 			filter: subscription.filter,
 			kind: { kind: "share", match: subscription.match, group: name },

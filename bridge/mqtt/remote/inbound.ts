@@ -8,6 +8,7 @@ import type { Logger } from "../../../src/base/logger.ts";
 import { StateSpace } from "../../../src/broker/state-spaces.ts";
 import type { BridgeConfig } from "../../../src/config/definition.ts";
 import { encodePacket } from "../codec/encode.ts";
+import { PUBACK, PUBCOMP, PUBREC } from "../codec/first-bytes.ts";
 import { type ConnackPacket, MqttError, type Properties, type SubackPacket, type Version } from "../codec/packets.ts";
 import { decodePublishProperties, PublishView, validateTopicName } from "../codec/publish-view.ts";
 import { ReasonCode } from "../codec/reason-codes.ts";
@@ -20,9 +21,6 @@ import { describe, type Link } from "./link.ts";
 import type { TopicMapping } from "./mapping.ts";
 import type { RareLog } from "./rare-log.ts";
 
-const PUBACK = 0x40;
-const PUBREC = 0x50;
-const PUBCOMP = 0x70;
 const FILTERS_PER_SUBSCRIBE = 50;
 
 /** What is subscribed to there, as far as is known. */
