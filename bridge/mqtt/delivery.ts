@@ -115,7 +115,7 @@ export class Deliveries {
 			for (const partition of this.#broker.topics.get(name)?.partitions ?? []) {
 				const known = this.feeds.get(partition.id);
 				if (known !== undefined && !known.visited) continue;
-				const feed = new Feed(partition, from === "end" ? partition.highWatermark : partition.logStartOffset);
+				const feed = new Feed(partition, from === "end" ? partition.lastStableOffset : partition.logStartOffset);
 				this.feeds.set(partition.id, feed);
 				feed.unwatch = partition.watch({ advanced: () => this.#advance(feed) });
 				this.#advance(feed);
@@ -138,7 +138,7 @@ export class Deliveries {
 		if (feed.reading) return;
 		try {
 			this.#nowMs = this.#broker.clock.now();
-			while (feed.next < feed.partition.highWatermark) {
+			while (feed.next < feed.partition.lastStableOffset) {
 				const batches = feed.partition.readTail(feed.next);
 				if (batches === undefined || batches.length === 0) {
 					feed.reading = true;
@@ -155,7 +155,7 @@ export class Deliveries {
 	/** Live, but no longer in memory: from the file, until memory has it again. */
 	async #readOn(feed: Feed): Promise<void> {
 		try {
-			while (this.feeds.get(feed.partition.id) === feed && feed.next < feed.partition.highWatermark) {
+			while (this.feeds.get(feed.partition.id) === feed && feed.next < feed.partition.lastStableOffset) {
 				const bytes = await feed.partition.read(feed.next, READ_BYTES);
 				if (bytes.length === 0) break;
 				this.#nowMs = this.#broker.clock.now();
@@ -178,15 +178,15 @@ export class Deliveries {
 	/** What cannot be read here cannot be delivered live; storage's own checks report it, the door goes on. */
 	#skipDamage(feed: Feed, error: unknown): void {
 		if (this.feeds.get(feed.partition.id) !== feed) return; // its topic was deleted
-		const { topic, number, highWatermark } = feed.partition;
+		const { topic, number, lastStableOffset } = feed.partition;
 		this.#broker.logger.error("events could not be delivered to MQTT subscribers", {
 			topic,
 			partition: number,
 			fromOffset: feed.next,
-			toOffset: highWatermark,
+			toOffset: lastStableOffset,
 			error: error instanceof Error ? error.message : String(error),
 		});
-		feed.next = highWatermark;
+		feed.next = lastStableOffset;
 	}
 
 	/** One batch to the live subscribers; returns where the next one starts. */
@@ -401,7 +401,7 @@ export class Deliveries {
 	#visit(id: number): Feed | undefined {
 		const partition = this.#broker.log.partitions.get(id);
 		if (partition === undefined) return undefined;
-		const feed = new Feed(partition, partition.highWatermark);
+		const feed = new Feed(partition, partition.lastStableOffset);
 		feed.visited = true;
 		this.feeds.set(id, feed);
 		return feed;

@@ -16,7 +16,7 @@ export async function replayStarts(engine: Engine, match: string, start: ReplayS
 			const atMs = "atMs" in start ? start.atMs : broker.clock.now() - start.beforeMs;
 			try {
 				const found = await partition.offsetForTimestamp(atMs);
-				starts.set(partition.id, found?.offset ?? partition.highWatermark);
+				starts.set(partition.id, found?.offset ?? partition.lastStableOffset);
 			} catch (error) {
 				// Retention or a deletion was faster: from what there is.
 				if (!(error instanceof BrokerError)) throw error;

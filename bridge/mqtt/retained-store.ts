@@ -7,9 +7,9 @@
  * messages that expire.
  */
 import { BrokerError } from "../../src/base/errors.ts";
-import { StateSpace } from "../../src/broker/state-spaces.ts";
 import { compareKeys, keyBehind } from "../../src/log/key-order.ts";
 import type { Log } from "../../src/log/log.ts";
+import { StateSpace } from "../../src/log/state-spaces.ts";
 import { RetainedFilter } from "./retained-filter.ts";
 import { bufferOf, decodeRow, encodeRow, expires, FRAME_BYTES, isExpired, payloadBytes } from "./retained-row.ts";
 

@@ -6,8 +6,9 @@
  *   - for every QoS 2 publish received and not yet released, in the commit of its record;
  *   - for every QoS 2 delivery, until the session's own row is written with a cursor behind it.
  */
-import { StateSpace } from "../../src/broker/state-spaces.ts";
+
 import type { Log } from "../../src/log/log.ts";
+import { StateSpace } from "../../src/log/state-spaces.ts";
 import type { Qos } from "./codec/packets.ts";
 import { filterKind } from "./filter-kind.ts";
 import type { Delivery, DeliveryLedger, Settled } from "./outbox.ts";

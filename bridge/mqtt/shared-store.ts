@@ -3,8 +3,9 @@
  * stands; beside it, behind a NUL, a row for each kept session that subscribes (`m<client id>`), and for each QoS 2 event
  * that was given out and is not behind the group's floors (`q<partition>.<offset>`).
  */
-import { StateSpace } from "../../src/broker/state-spaces.ts";
+
 import type { Log } from "../../src/log/log.ts";
+import { StateSpace } from "../../src/log/state-spaces.ts";
 
 const { MQTT_SHARE } = StateSpace;
 const NO_BYTES = Buffer.alloc(0);

@@ -91,8 +91,7 @@ export class EventReader {
 		const header = readBatchHeader(bytes, position);
 		this.stopped = false;
 		this.nextOffset = header.lastOffset + 1;
-		// A transaction's markers are not for subscribers.
-		if (header.lastOffset >= from && !header.isControl) {
+		if (header.lastOffset >= from && partition.isVisible(header)) {
 			this.#partition = partition;
 			const view = new RecordView(bytes, position, header, MAX_DECOMPRESSED_BYTES);
 			while (view.next()) {

@@ -2,7 +2,7 @@
  * Every value below `$SYS/broker`, under the name and in the form that mosquitto 2.0 gives it where it has one, and
  * Headwater's own below `headwater/`. docs/from-mosquitto.md lists them; a test holds the two together.
  */
-import { StateSpace } from "../../src/broker/state-spaces.ts";
+import { StateSpace } from "../../src/log/state-spaces.ts";
 import type { Engine } from "./engine.ts";
 import { LoadAverage, WINDOWS } from "./load-average.ts";
 import type { DoorStats } from "./stats.ts";

@@ -2,8 +2,9 @@
  * Wills as rows of the state table, from CONNECT until they are published or void: a gateway that is killed publishes
  * them when it starts again.
  */
-import { StateSpace } from "../../src/broker/state-spaces.ts";
+
 import type { Log } from "../../src/log/log.ts";
+import { StateSpace } from "../../src/log/state-spaces.ts";
 import type { Properties, Qos, Will } from "./codec/packets.ts";
 
 const { MQTT_WILL } = StateSpace;

@@ -137,6 +137,7 @@ export class Topics {
 		for (const partition of topic.partitions) {
 			log.partitions.delete(partition.id);
 			partition.close();
+			if (log.refusal === undefined) partition.transactions.forget();
 		}
 		this.#changed();
 		const renamed: string[] = [];

@@ -41,6 +41,11 @@ export interface AppendOperation {
 	readonly pooled: boolean;
 }
 
+/** Memory that holding a batch takes. A pool's buffer is held whole; others share one with what they came with. */
+export function heldBytes({ batch, pooled }: AppendOperation): number {
+	return pooled ? batch.buffer.byteLength : batch.length;
+}
+
 export interface StateOperation {
 	readonly space: number;
 	readonly key: string;

@@ -3,8 +3,9 @@ import type { DamageError } from "../base/errors.ts";
 import type { BatchBuilder } from "../record/builder.ts";
 import type { AppendOperation } from "./entry.ts";
 import type { Partition } from "./partition.ts";
+import type { TransactionRows } from "./partition-transactions.ts";
 
-export interface Gatherer {
+export interface Gatherer extends TransactionRows {
 	newBuilder(): BatchBuilder;
 	/** Counts `bytes` towards the commit being gathered. Throws BrokerError KAFKA_STORAGE_ERROR when nothing can be stored now. */
 	admit(bytes: number): void;

@@ -18,7 +18,7 @@ import type { Pressure } from "../base/pressure.ts";
 import type { Catalog, StateRow } from "../catalog/catalog.ts";
 import { BatchBuilder } from "../record/builder.ts";
 import type { Commit, CommitListener } from "./commit.ts";
-import type { AppendOperation } from "./entry.ts";
+import { type AppendOperation, heldBytes } from "./entry.ts";
 import type { Gatherer } from "./gatherer.ts";
 import type { Journal } from "./journal.ts";
 import { Losses } from "./losses.ts";
@@ -200,7 +200,7 @@ export class Log implements Gatherer {
 	}
 
 	giveBack(append: AppendOperation): void {
-		this.#tailsBytes -= append.batch.buffer.byteLength;
+		this.#tailsBytes -= heldBytes(append);
 		if (append.pooled) this.#pool.give(Buffer.from(append.batch.buffer));
 	}
 
@@ -326,7 +326,7 @@ export class Log implements Gatherer {
 		for (const append of commit.appends) {
 			this.counters.records += append.offsets;
 			this.counters.batchBytes += append.batch.length;
-			this.#tailsBytes += append.batch.buffer.byteLength;
+			this.#tailsBytes += heldBytes(append);
 			const partition = this.partitions.get(append.partitionId);
 			if (partition === undefined) this.giveBack(append);
 			else partition.committed(append);
@@ -455,7 +455,7 @@ export class Log implements Gatherer {
 
 	/** A batch that the journal had and the segments had not, at start. */
 	replayed(partition: Partition, append: AppendOperation): void {
-		this.#tailsBytes += append.batch.buffer.byteLength;
+		this.#tailsBytes += heldBytes(append);
 		partition.committed(append);
 		partition.flushIfLarge();
 	}

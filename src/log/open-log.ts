@@ -28,7 +28,9 @@ import {
 } from "./layout.ts";
 import { Log } from "./log.ts";
 import { Partition } from "./partition.ts";
+import { splitPartitionKey } from "./partition-transactions.ts";
 import { SegmentSet } from "./segment-set.ts";
+import { StateSpace } from "./state-spaces.ts";
 import { StateTable } from "./state-table.ts";
 
 export interface OpenLogOptions {
@@ -93,7 +95,21 @@ export function openLog(options: OpenLogOptions): OpenedLog {
 	});
 	log.flush();
 	log.recovered();
+	loadTransactions(log);
 	return { log, topics, recovery: { ...counts, damages } };
+}
+
+/** Rows of partitions that are gone, whose deletion a crash cut short, go too. */
+function loadTransactions(log: Log): void {
+	for (const space of [StateSpace.KAFKA_OPEN_TRANSACTION, StateSpace.KAFKA_ABORTED_TRANSACTION]) {
+		for (const [key, value] of log.scanState(space, "")) {
+			const { partitionId, rest } = splitPartitionKey(key);
+			const transactions = log.partitions.get(partitionId)?.transactions;
+			if (transactions === undefined) log.deleteState(space, key);
+			else if (space === StateSpace.KAFKA_OPEN_TRANSACTION) transactions.loadOpen(rest, value);
+			else transactions.loadAborted(rest);
+		}
+	}
 }
 
 /** Makes a partition of the log and gives it its place in it. */

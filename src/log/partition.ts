@@ -6,11 +6,18 @@
 
 import { BrokerError, DamageError } from "../base/errors.ts";
 import type { PartitionConfig } from "../catalog/partition-config.ts";
-import { BATCH_HEADER_BYTES, forEachRecord, readBatchHeader, setBaseOffset } from "../record/batch.ts";
+import {
+	BATCH_HEADER_BYTES,
+	type BatchHeader,
+	forEachRecord,
+	readBatchHeader,
+	setBaseOffset,
+} from "../record/batch.ts";
 import type { BatchBuilder } from "../record/builder.ts";
-import type { AppendOperation } from "./entry.ts";
+import { type AppendOperation, heldBytes } from "./entry.ts";
 import type { Gatherer } from "./gatherer.ts";
-import { batchProblem, type Segment } from "./segment.ts";
+import { PartitionTransactions } from "./partition-transactions.ts";
+import { SegmentReader } from "./segment-reader.ts";
 import type { SegmentSet } from "./segment-set.ts";
 
 export interface Watcher {
@@ -18,24 +25,10 @@ export interface Watcher {
 	advanced(partition: Partition): void;
 }
 
-/** Where a batch lies. */
-interface Place {
-	readonly segment: Segment;
-	/** What is looked for. */
-	readonly offset: number;
-	readonly position: number;
-	/** The batch before it ends with the offset before `offset`. */
-	readonly follows: boolean;
-}
-
 /** A batch is sealed at this size, so that one read of it is never large. */
 const BATCH_BYTES_MAX = 256 * 1024;
 /** More memory in unwritten batches than this and the partition writes them to its segment. */
 const TAIL_BYTES_MAX = 128 * 1024;
-/** No batch is longer: a damaged length must not take memory. */
-const READ_BYTES_MAX = 16 * 1024 * 1024;
-/** Remembered places of sequential readers. */
-const PLACES = 8;
 
 export class Partition {
 	readonly id: number;
@@ -43,6 +36,8 @@ export class Partition {
 	readonly number: number;
 	config: PartitionConfig;
 	readonly segments: SegmentSet;
+	/** The producers' transactions in it: which are open, which were aborted. */
+	readonly transactions: PartitionTransactions;
 	readonly #gatherer: Gatherer;
 	readonly #builder: BatchBuilder;
 	#building = false;
@@ -57,8 +52,7 @@ export class Partition {
 	#watchers: Watcher[] = [];
 	/** Its topic was deleted: nothing of it is kept any more. */
 	#closed = false;
-	readonly #places: Place[] = [];
-	#nextPlace = 0;
+	readonly #reader: SegmentReader;
 
 	constructor(
 		id: number,
@@ -78,6 +72,13 @@ export class Partition {
 		this.#endOffset = segments.nextOffset;
 		this.#highWatermark = segments.nextOffset;
 		this.#flushedOffset = segments.nextOffset;
+		this.transactions = new PartitionTransactions(id, gatherer);
+		this.#reader = new SegmentReader({
+			segments,
+			flushedOffset: () => this.#flushedOffset,
+			lost: (segment, position, offset, next, what) =>
+				gatherer.lost(this, offset, next, new DamageError(segment.path, position, what)),
+		});
 	}
 
 	/** The first offset that can be read. */
@@ -93,6 +94,17 @@ export class Partition {
 	/** Records before it are durable and may be read. */
 	get highWatermark(): number {
 		return this.#highWatermark;
+	}
+
+	/** Records before it are durable and belong to no transaction that is still open: what everybody may read. */
+	get lastStableOffset(): number {
+		return Math.min(this.transactions.firstOpenOffset, this.#highWatermark);
+	}
+
+	/** Whether the batch, before the last stable offset, has records for people: no markers, nothing of an aborted transaction. */
+	isVisible(header: BatchHeader): boolean {
+		if (header.isControl) return false;
+		return !header.isTransactional || !this.transactions.isAborted(header.producerId, header.baseOffset);
 	}
 
 	/** Memory held by committed batches that are in no file yet. */
@@ -184,14 +196,13 @@ export class Partition {
 
 	/** A commit with these batches, in order, is durable (or was found in the journal at start). */
 	committed(append: AppendOperation): void {
-		const { batch, baseOffset, offsets } = append;
+		const { baseOffset, offsets } = append;
 		if (this.#closed) {
 			this.#gatherer.giveBack(append);
 			return;
 		}
 		this.#tail.push(append);
-		// A pool's buffer is held whole.
-		this.#tailBytes += batch.buffer.byteLength;
+		this.#tailBytes += heldBytes(append);
 		this.#highWatermark = baseOffset + offsets;
 		if (this.#endOffset < this.#highWatermark) this.#endOffset = this.#highWatermark;
 	}
@@ -222,7 +233,7 @@ export class Partition {
 			while (written < this.#tail.length) written += this.#flushRun(written);
 		} finally {
 			for (const append of this.#tail.splice(0, written)) {
-				this.#tailBytes -= append.batch.buffer.byteLength;
+				this.#tailBytes -= heldBytes(append);
 				this.#gatherer.giveBack(append);
 			}
 		}
@@ -266,57 +277,39 @@ export class Partition {
 	}
 
 	/**
-	 * Committed batches from the one that holds `offset` on, if they are still in memory, else
+	 * Committed batches from the one that holds `offset` on and before `end`, if they are still in memory, else
 	 * undefined. The views are valid only until the caller returns to the event loop.
 	 */
-	readTail(offset: number): readonly Buffer[] | undefined {
-		if (offset >= this.#highWatermark) return [];
+	readTail(offset: number, end = this.lastStableOffset): readonly Buffer[] | undefined {
+		if (offset >= end) return [];
 		const first = this.#tail[0];
 		if (first === undefined || offset < this.#flushedOffset) return undefined;
 		let i = this.#tail.length - 1;
 		while (i > 0 && lastOffsetOf(this.#tail[i - 1] as AppendOperation) >= offset) i -= 1;
 		const batches: Buffer[] = [];
-		for (; i < this.#tail.length; i++) batches.push((this.#tail[i] as AppendOperation).batch);
+		for (; i < this.#tail.length; i++) {
+			const { batch, baseOffset } = this.#tail[i] as AppendOperation;
+			if (baseOffset >= end) break;
+			batches.push(batch);
+		}
 		return batches;
 	}
 
 	/**
-	 * Whole durable batches from the one that holds `offset`: at least one if there are any, else at
-	 * most `maxBytes`. Empty at the high watermark. A damaged batch is passed over, and recorded as
+	 * Whole durable batches from the one that holds `offset`: at least one if there are any before `end`, else at
+	 * most `maxBytes`. Empty at `end`. Who reads beyond the last stable offset sees open transactions; aborted ones
+	 * are among what is read: `transactions` knows which. A damaged batch is passed over, and recorded as
 	 * lost. Throws OFFSET_OUT_OF_RANGE, UNKNOWN_TOPIC_OR_PARTITION once its topic is deleted.
 	 */
-	async read(offset: number, maxBytes: number): Promise<Buffer> {
+	async read(offset: number, maxBytes: number, end = this.lastStableOffset): Promise<Buffer> {
 		this.#checkReadable(offset);
-		const tail = this.readTail(offset);
+		const tail = this.readTail(offset, end);
 		if (tail !== undefined) return copyWithin(tail, maxBytes);
-		for (let from = offset; ; ) {
-			const place = this.#place(from);
-			if (place === undefined) {
-				// All that the files still had from there on is damaged, or was flushed only now.
-				const rest = this.readTail(Math.max(from, this.#flushedOffset));
-				return rest === undefined ? Buffer.alloc(0) : copyWithin(rest, maxBytes);
-			}
-			const { segment, position } = place;
-			let bytes = await segment.read(position, Math.max(maxBytes, BATCH_HEADER_BYTES));
-			let end = soundBytes(bytes, from, maxBytes);
-			if (end === 0 && this.segments.has(segment)) {
-				// The first batch is larger than maxBytes, or damaged.
-				const size = firstBatchBytes(bytes);
-				if (size > bytes.length && size <= Math.min(READ_BYTES_MAX, segment.sizeBytes - position)) {
-					bytes = await segment.read(position, size);
-					end = soundBytes(bytes, from, size);
-				}
-			}
-			if (end > 0 && this.#isInPlace(place, bytes, from)) {
-				this.#remember(segment, bytes, end, position);
-				const { baseOffset } = readBatchHeader(bytes, 0);
-				if (baseOffset > from) this.#lost(segment, position, from, baseOffset, "no batch has the records before it");
-				return bytes.subarray(0, end);
-			}
-			// Retention or deletion may have taken the file while it was read.
-			this.#checkReadable(from);
-			if (this.segments.has(segment)) from = this.#passOver(segment, position, from);
-		}
+		const found = await this.#reader.read(offset, maxBytes, () => this.#checkReadable(offset));
+		if ("bytes" in found) return before(found.bytes, end);
+		// All that the files still had from there on is damaged, or was flushed only now.
+		const rest = this.readTail(Math.max(found.next, this.#flushedOffset), end);
+		return rest === undefined ? Buffer.alloc(0) : copyWithin(rest, maxBytes);
 	}
 
 	#checkReadable(offset: number): void {
@@ -332,83 +325,12 @@ export class Partition {
 			);
 	}
 
-	/**
-	 * Whether the sound batch at the start of `bytes`, found for `offset`, has the offsets that its place calls
-	 * for: its checksum does not cover them. They may begin later (a hole), never reach into the next batch.
-	 */
-	#isInPlace({ segment, position, follows }: Place, bytes: Buffer, offset: number): boolean {
-		const { baseOffset, lastOffset, sizeBytes } = readBatchHeader(bytes, 0);
-		if (baseOffset === offset) return true;
-		if (follows && baseOffset < offset) return false;
-		const next = position + sizeBytes < segment.sizeBytes ? segment.headerAt(position + sizeBytes) : undefined;
-		return lastOffset < (next?.baseOffset ?? this.segments.after(segment)?.baseOffset ?? this.#flushedOffset);
-	}
-
-	/** Segment and position of the first batch whose last offset is `offset` or above. */
-	#place(offset: number): Place | undefined {
-		for (const place of this.#places)
-			if (place.offset === offset && this.segments.has(place.segment) && place.position < place.segment.sizeBytes)
-				return place;
-		for (let segment = this.segments.find(offset); segment !== undefined; segment = this.segments.after(segment)) {
-			let position = segment.lookUp(offset);
-			let before = position;
-			while (position < segment.sizeBytes) {
-				const header = segment.headerAt(position);
-				// A damaged length may have led here, past what is looked for: go on from where that can be told.
-				if (header === undefined || header.baseOffset > offset)
-					return { segment, offset, position: before, follows: false };
-				before = position;
-				if (header.lastOffset >= offset) return { segment, offset, position, follows: false };
-				position += header.sizeBytes;
-			}
-		}
-		return undefined;
-	}
-
-	#remember(segment: Segment, bytes: Buffer, end: number, position: number): void {
-		let at = 0;
-		let header = readBatchHeader(bytes, 0);
-		while (at + header.sizeBytes < end) {
-			at += header.sizeBytes;
-			header = readBatchHeader(bytes, at);
-		}
-		this.#places[this.#nextPlace] = {
-			segment,
-			offset: header.lastOffset + 1,
-			position: position + end,
-			follows: true,
-		};
-		this.#nextPlace = (this.#nextPlace + 1) % PLACES;
-	}
-
-	/**
-	 * The damage at `position` is in the way to `offset`, or where that was. Returns the offset to go on
-	 * from, whose place is remembered; what lies between the two is recorded as lost.
-	 */
-	#passOver(segment: Segment, position: number, offset: number): number {
-		const found = batchBehind(segment, position, offset);
-		const next = found?.baseOffset ?? this.segments.after(segment)?.baseOffset ?? this.#flushedOffset;
-		const from = Math.max(next, offset);
-		this.#places.length = 0;
-		this.#nextPlace = 0;
-		if (found !== undefined) {
-			this.#places.push({ segment, offset: from, position: found.position, follows: false });
-			this.#nextPlace = 1;
-		}
-		if (next > offset) this.#lost(segment, position, offset, next, "a damaged batch was passed over");
-		return from;
-	}
-
-	#lost(segment: Segment, position: number, offset: number, next: number, what: string): void {
-		this.#gatherer.lost(this, offset, next, new DamageError(segment.path, position, what));
-	}
-
 	/** The first record whose timestamp is `timestampMs` or later; undefined if there is none. */
 	async offsetForTimestamp(timestampMs: number): Promise<{ offset: number; timestamp: number } | undefined> {
 		let offset = this.segments.lookUpTime(timestampMs) ?? this.#flushedOffset;
 		offset = Math.max(offset, this.logStartOffset);
 		while (offset < this.#highWatermark) {
-			const bytes = await this.read(offset, 64 * 1024);
+			const bytes = await this.read(offset, 64 * 1024, this.#highWatermark);
 			if (bytes.length === 0) return undefined;
 			for (let at = 0; at < bytes.length; ) {
 				const header = readBatchHeader(bytes, at);
@@ -445,19 +367,6 @@ function lastOffsetOf(append: AppendOperation): number {
 	return append.baseOffset + append.offsets - 1;
 }
 
-/** The first batch behind the damage at `position` that holds `offset` or begins after it. */
-function batchBehind(
-	segment: Segment,
-	position: number,
-	offset: number,
-): { position: number; baseOffset: number } | undefined {
-	// Each one checked wholly: a damaged length would lead past sound batches.
-	let sound = segment.findSound(position + 1, segment.baseOffset);
-	while (sound !== undefined && sound.header.lastOffset < offset)
-		sound = segment.findSound(sound.position + sound.header.sizeBytes, sound.header.lastOffset + 1);
-	return sound === undefined ? undefined : { position: sound.position, baseOffset: sound.header.baseOffset };
-}
-
 /** Copies whole batches, one at least, up to `maxBytes`. */
 function copyWithin(batches: readonly Buffer[], maxBytes: number): Buffer {
 	let bytes = 0;
@@ -470,28 +379,13 @@ function copyWithin(batches: readonly Buffer[], maxBytes: number): Buffer {
 	return Buffer.concat(count === batches.length ? batches : batches.slice(0, count), bytes);
 }
 
-/** Length of the run of whole and sound batches at the start of `bytes`, the first of which holds `offset` or begins after it. */
-function soundBytes(bytes: Buffer, offset: number, maxBytes: number): number {
+/** The batches of `bytes` that begin before `end`. */
+function before(bytes: Buffer, end: number): Buffer {
 	let at = 0;
-	let next = 0;
-	while (at + BATCH_HEADER_BYTES <= bytes.length) {
-		// The last one of a read is cut off more often than not.
-		if (at + firstBatchBytes(bytes.subarray(at)) > bytes.length) break;
-		try {
-			const header = readBatchHeader(bytes, at);
-			const end = at + header.sizeBytes;
-			if (end > bytes.length || end > maxBytes) break;
-			if (at === 0 ? header.lastOffset < offset : header.baseOffset !== next) break;
-			if (batchProblem(bytes.subarray(at, end), header, next) !== undefined) break;
-			at = end;
-			next = header.lastOffset + 1;
-		} catch {
-			break;
-		}
+	for (let header = readBatchHeader(bytes, 0); header.baseOffset < end; header = readBatchHeader(bytes, at)) {
+		if (header.lastOffset + 1 >= end) return bytes.subarray(0, at + header.sizeBytes);
+		at += header.sizeBytes;
+		if (at === bytes.length) break;
 	}
-	return at;
-}
-
-function firstBatchBytes(bytes: Buffer): number {
-	return bytes.length < BATCH_HEADER_BYTES ? 0 : bytes.readUInt32BE(8) + 12;
+	return bytes.subarray(0, at);
 }

@@ -13,6 +13,7 @@ export function enforceRetention(log: Log): void {
 		catalog.setLogStartOffset(partition.id, start);
 		segments.logStartOffset = start;
 		segments.drop(expired);
+		if (log.refusal === undefined) partition.transactions.forgetBelow(start);
 		logger.info("retention removed segments", {
 			topic: partition.topic,
 			partition: partition.number,

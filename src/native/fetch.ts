@@ -30,14 +30,14 @@ export class Fetching {
 	/** Throws BrokerError OFFSET_OUT_OF_RANGE. */
 	start(): void {
 		const { partition, offset, waitMs } = this.#spec;
-		if (offset < partition.logStartOffset || offset > partition.highWatermark) {
+		if (offset < partition.logStartOffset || offset > partition.lastStableOffset) {
 			throw new BrokerError(
 				"OFFSET_OUT_OF_RANGE",
-				`${partition.topic}-${partition.number} holds offsets ${partition.logStartOffset} to ${partition.highWatermark - 1}; ` +
+				`${partition.topic}-${partition.number} holds offsets ${partition.logStartOffset} to ${partition.lastStableOffset - 1}; ` +
 					`${offset} is not among them`,
 			);
 		}
-		if (offset < partition.highWatermark || waitMs === 0) {
+		if (offset < partition.lastStableOffset || waitMs === 0) {
 			this.answerNow();
 			return;
 		}
@@ -48,7 +48,7 @@ export class Fetching {
 
 	/** Called by the partition after a commit. */
 	advanced(partition: Partition): void {
-		if (partition.highWatermark > this.#spec.offset) this.answerNow();
+		if (partition.lastStableOffset > this.#spec.offset) this.answerNow();
 	}
 
 	/** Answers with what there is. */
@@ -72,10 +72,11 @@ export class Fetching {
 		const { partition, offset } = this.#spec;
 		const frameBytes = this.#connection.peerFrameBytes - RECORDS_FRAME_OVERHEAD;
 		const maxBytes = Math.min(this.#spec.maxBytes, frameBytes);
-		const batches = offset < partition.highWatermark ? await partition.read(offset, maxBytes) : EMPTY;
+		const batches = offset < partition.lastStableOffset ? await partition.read(offset, maxBytes) : EMPTY;
 		const chunk = encodeRecords([batches], {
+			partition,
 			from: offset,
-			end: partition.highWatermark,
+			end: partition.lastStableOffset,
 			maxRecords: Number.POSITIVE_INFINITY,
 			softBytes: maxBytes,
 			hardBytes: frameBytes,
@@ -83,7 +84,7 @@ export class Fetching {
 		if (chunk.count === 0 && chunk.tooLarge !== undefined) throw chunk.tooLarge;
 		const writer = new CborWriter(chunk.bytes.length + RECORDS_FRAME_OVERHEAD).beginMessage(MESSAGE.FETCH, this.#id);
 		writer.map(4).uint(0).array(chunk.count).raw(chunk.bytes);
-		writer.uint(1).uint(partition.highWatermark).uint(2).uint(partition.logStartOffset).uint(3).uint(chunk.next);
+		writer.uint(1).uint(partition.lastStableOffset).uint(2).uint(partition.logStartOffset).uint(3).uint(chunk.next);
 		this.#connection.answerWith(writer.endFrame().take());
 	}
 }

@@ -22,16 +22,18 @@ export function partitionOf(topic: Topic, number: number): Partition {
 export function resolve(partitions: readonly Partition[], position: Position): number[] | Promise<number[]> {
 	const [kind, value] = position;
 	if (kind === POSITION.EARLIEST) return partitions.map((partition) => partition.logStartOffset);
-	if (kind === POSITION.LATEST) return partitions.map((partition) => partition.highWatermark);
+	if (kind === POSITION.LATEST) return partitions.map((partition) => partition.lastStableOffset);
 	if (kind === POSITION.OFFSET) {
 		const offset = value as number;
-		return partitions.map((partition) => Math.min(Math.max(offset, partition.logStartOffset), partition.highWatermark));
+		return partitions.map((partition) =>
+			Math.min(Math.max(offset, partition.logStartOffset), partition.lastStableOffset),
+		);
 	}
 	if (kind === POSITION.TIMESTAMP) {
 		return Promise.all(
 			partitions.map(async (partition) => {
 				const found = await partition.offsetForTimestamp(value as number);
-				return Math.min(found?.offset ?? partition.highWatermark, partition.highWatermark);
+				return Math.min(found?.offset ?? partition.lastStableOffset, partition.lastStableOffset);
 			}),
 		);
 	}
@@ -40,10 +42,10 @@ export function resolve(partitions: readonly Partition[], position: Position): n
 }
 
 function checkOffset(partition: Partition, offset: number): number {
-	if (offset >= partition.logStartOffset && offset <= partition.highWatermark) return offset;
+	if (offset >= partition.logStartOffset && offset <= partition.lastStableOffset) return offset;
 	const what =
 		offset < partition.logStartOffset
 			? `offsets ${offset} to ${partition.logStartOffset - 1} of ${partition.topic}-${partition.number} are no longer stored`
-			: `${partition.topic}-${partition.number} ends at offset ${partition.highWatermark}, before ${offset}`;
+			: `${partition.topic}-${partition.number} ends at offset ${partition.lastStableOffset}, before ${offset}`;
 	throw new BrokerError("OFFSET_OUT_OF_RANGE", what);
 }

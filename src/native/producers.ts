@@ -6,7 +6,7 @@
  * An entry's value is CBOR: [sequence, epoch, time in ms, message type of the answer, the answer's body as bytes].
  */
 import type { Broker } from "../broker/broker.ts";
-import { StateSpace } from "../broker/state-spaces.ts";
+import { StateSpace } from "../log/state-spaces.ts";
 import type { Decode } from "./codec/decode.ts";
 import { PRODUCER_WINDOW } from "./codec/protocol.ts";
 import { CborWriter } from "./codec/writer.ts";

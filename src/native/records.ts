@@ -1,12 +1,14 @@
 /** From stored record batches to the records of an answer: which of them, and how many fit. */
 import { BrokerError } from "../base/errors.ts";
-import { MAX_DECOMPRESSED_BYTES, RecordView, readBatchHeader } from "../record/batch.ts";
+import { type BatchHeader, MAX_DECOMPRESSED_BYTES, RecordView, readBatchHeader } from "../record/batch.ts";
 import { CborWriter } from "./codec/writer.ts";
 
 /** What a frame of records takes beside them, at most, bytes. */
 export const RECORDS_FRAME_OVERHEAD = 64;
 
 export interface RecordsSpec {
+	/** Where they come from. */
+	readonly partition: { isVisible(header: BatchHeader): boolean };
 	/** The first offset wanted. */
 	readonly from: number;
 	/** The first offset not wanted. */
@@ -39,7 +41,7 @@ export function encodeRecords(batches: readonly Buffer[], spec: RecordsSpec): En
 		for (let at = 0; at < bytes.length; ) {
 			const header = readBatchHeader(bytes, at);
 			if (header.baseOffset >= spec.end) return done(true, undefined);
-			if (header.lastOffset >= next && !header.isControl) {
+			if (header.lastOffset >= next && spec.partition.isVisible(header)) {
 				const record = new RecordView(bytes, at, header, MAX_DECOMPRESSED_BYTES);
 				while (record.next()) {
 					if (record.offset < next) continue;

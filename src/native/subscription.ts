@@ -154,7 +154,7 @@ export class Subscription {
 		for (let i = 0; i < this.#cursors.length; i++) {
 			const at = (this.#turn + i) % this.#cursors.length;
 			const cursor = this.#cursors[at] as Cursor;
-			if (cursor.next < Math.min(cursor.end, cursor.partition.highWatermark)) {
+			if (cursor.next < Math.min(cursor.end, cursor.partition.lastStableOffset)) {
 				this.#turn = at + 1;
 				return cursor;
 			}
@@ -167,8 +167,9 @@ export class Subscription {
 		while (this.#mayPush) {
 			const frameBytes = this.#connection.peerFrameBytes - RECORDS_FRAME_OVERHEAD;
 			const chunk = encodeRecords(batches, {
+				partition: cursor.partition,
 				from: cursor.next,
-				end: Math.min(cursor.end, cursor.partition.highWatermark),
+				end: Math.min(cursor.end, cursor.partition.lastStableOffset),
 				maxRecords: this.#credits,
 				softBytes: Math.min(PUSH_BYTES, this.#byteCredits, frameBytes),
 				hardBytes: frameBytes,
@@ -179,7 +180,7 @@ export class Subscription {
 					this.id,
 				);
 				writer.map(3).uint(0).uint(cursor.partition.number).uint(1).array(chunk.count).raw(chunk.bytes);
-				writer.uint(2).uint(cursor.partition.highWatermark);
+				writer.uint(2).uint(cursor.partition.lastStableOffset);
 				const frame = writer.endFrame().take();
 				this.#connection.push(frame);
 				this.#credits -= chunk.count;

@@ -91,7 +91,7 @@ export function subscriptionSpec(broker: Broker, body: Body): SubscriptionSpec |
 	const givenEnds = Array.isArray(until) ? new Map(until) : undefined;
 	const ends = partitions.map((partition) => {
 		if (givenEnds !== undefined) return givenEnds.get(partition.number) ?? 0;
-		return until === true ? partition.highWatermark : Number.POSITIVE_INFINITY;
+		return until === true ? partition.lastStableOffset : Number.POSITIVE_INFINITY;
 	});
 	const spec = (starts: number[]): SubscriptionSpec => ({
 		topic,

@@ -2,8 +2,8 @@
 import type { Timer } from "../../../src/base/clock.ts";
 import type { Disk } from "../../../src/base/disk.ts";
 import type { Random } from "../../../src/base/random.ts";
-import { StateSpace } from "../../../src/broker/state-spaces.ts";
 import type { BridgeConfig } from "../../../src/config/definition.ts";
+import { StateSpace } from "../../../src/log/state-spaces.ts";
 import type { Engine } from "../engine.ts";
 import { EventReader } from "../stored-event.ts";
 import { Bridge } from "./bridge.ts";

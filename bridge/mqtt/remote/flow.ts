@@ -2,9 +2,10 @@
  * One outbound rule: the partitions it concerns, where it stands in each, and the row that keeps this over a restart. A rule
  * is known by what it takes and where it puts it; a new one begins at the present end, or at the start if it says so.
  */
-import { StateSpace } from "../../../src/broker/state-spaces.ts";
+
 import type { BridgeOutRule } from "../../../src/config/definition.ts";
 import type { Partition } from "../../../src/log/partition.ts";
+import { StateSpace } from "../../../src/log/state-spaces.ts";
 import type { Engine } from "../engine.ts";
 import { Cursor, type Range } from "./cursor.ts";
 
@@ -94,7 +95,7 @@ export class Flow {
 		if (row !== undefined) {
 			const ranges: Range[] = row[2].map(([start, end]) => ({ start, end }));
 			// Where damage or a restored backup took the end of the log, what comes now is at lower offsets.
-			const next = Math.min(row[1], partition.highWatermark);
+			const next = Math.min(row[1], partition.lastStableOffset);
 			return new Cursor(
 				order,
 				next,
@@ -102,7 +103,7 @@ export class Flow {
 			);
 		}
 		const isNew = this.#known !== undefined && partition.id > this.#known.highestPartition;
-		return new Cursor(order, isNew || from === "earliest" ? partition.logStartOffset : partition.highWatermark);
+		return new Cursor(order, isNew || from === "earliest" ? partition.logStartOffset : partition.lastStableOffset);
 	}
 
 	#highest(): number {
@@ -131,7 +132,7 @@ export class Flow {
 
 	get lag(): number {
 		let lag = 0;
-		for (const { cursor, partition } of this.partitions.values()) lag += cursor.lag(partition.highWatermark);
+		for (const { cursor, partition } of this.partitions.values()) lag += cursor.lag(partition.lastStableOffset);
 		return lag;
 	}
 }

@@ -5,8 +5,8 @@
  */
 import { BrokerError } from "../../../src/base/errors.ts";
 import type { Logger } from "../../../src/base/logger.ts";
-import { StateSpace } from "../../../src/broker/state-spaces.ts";
 import type { BridgeConfig } from "../../../src/config/definition.ts";
+import { StateSpace } from "../../../src/log/state-spaces.ts";
 import { encodePacket } from "../codec/encode.ts";
 import { PUBACK, PUBCOMP, PUBREC } from "../codec/first-bytes.ts";
 import { type ConnackPacket, MqttError, type Properties, type SubackPacket, type Version } from "../codec/packets.ts";

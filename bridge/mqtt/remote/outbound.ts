@@ -140,7 +140,7 @@ export class Outbound {
 				// It knows nothing of the identifiers any more.
 				if (!connack.sessionPresent) place.again.clear();
 				for (const packetId of place.again.values()) this.#reserved.add(packetId);
-				place.cursor.cut(place.partition.highWatermark);
+				place.cursor.cut(place.partition.lastStableOffset);
 				this.#ready.add(place);
 			}
 		}
@@ -249,7 +249,7 @@ export class Outbound {
 	#advance(place: FlowPartition): boolean {
 		const { partition, cursor } = place;
 		this.#trim(place);
-		const run = cursor.take(partition.highWatermark);
+		const run = cursor.take(partition.lastStableOffset);
 		this.#toRead.delete(place);
 		if (run === undefined) return false;
 		if (this.#held?.place === place) {
@@ -407,7 +407,7 @@ export class Outbound {
 		this.#reading = true;
 		this.#toRead.delete(place);
 		const { partition, cursor } = place;
-		const run = cursor.take(partition.highWatermark);
+		const run = cursor.take(partition.lastStableOffset);
 		try {
 			if (run !== undefined) {
 				const { next } = run;
@@ -415,7 +415,7 @@ export class Outbound {
 				if (this.#link === link && !place.gone) {
 					if (bytes.length > 0) this.#held = { place, run, bytes, at: 0 };
 					// All the rest is damaged, and recorded as lost.
-					else if (run.next === next) run.next = Math.min(partition.highWatermark, run.end);
+					else if (run.next === next) run.next = Math.min(partition.lastStableOffset, run.end);
 				}
 			}
 		} catch (error) {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { BrokerError } from "../../../src/base/errors.ts";
-import { StateSpace } from "../../../src/broker/state-spaces.ts";
+import { StateSpace } from "../../../src/log/state-spaces.ts";
 import { connect, packet, type RawSocket, type TestDoor, text } from "./door.ts";
 import { killed, open } from "./open-doors.ts";
 

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { type RetainedMessage, RetainedStore } from "../../../bridge/mqtt/retained-store.ts";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
-import { StateSpace } from "../../../src/broker/state-spaces.ts";
+import { StateSpace } from "../../../src/log/state-spaces.ts";
 import { World } from "../../simulation/world.ts";
 import { TableLog } from "./retained-log.ts";
 

@@ -14,6 +14,22 @@ export const StateSpace = {
 	MQTT_WILL: 6,
 	/** Shared subscriptions: where each group stands. */
 	MQTT_SHARE: 7,
+	/** Partition and producer id -> first offset of the producer's open transaction there. */
+	KAFKA_OPEN_TRANSACTION: 9,
+	/** Partition and offset of the marker -> an aborted transaction's producer id and first offset there. */
+	KAFKA_ABORTED_TRANSACTION: 10,
+	/** Partition and producer id -> epoch and last sequences of an idempotent producer there. */
+	KAFKA_PRODUCER: 11,
+	/** The next producer id to be given out. */
+	KAFKA_PRODUCER_IDS: 12,
+	/** Transactional id -> its producer id, epoch and transaction. */
+	KAFKA_TRANSACTION: 13,
+	/** Consumer group -> what outlives its members. */
+	KAFKA_GROUP: 14,
+	/** Consumer group, topic and partition -> committed offset. */
+	KAFKA_OFFSET: 15,
+	/** Producer id, consumer group, topic and partition -> an offset of a transaction that is still open. */
+	KAFKA_PENDING_OFFSET: 16,
 	/** Bridges to other MQTT brokers: where each stands. */
 	MQTT_BRIDGE: 8,
 } as const;
