@@ -14,6 +14,9 @@ export const POOL_SMALLEST_BYTES = 1 << SMALLEST_BITS;
 /** Size of the largest buffer that is kept, in bytes; larger ones are made to measure and let go. */
 export const POOL_LARGEST_BYTES = 1 << LARGEST_BITS;
 
+/** A buffer of at least `minBytes`, with whatever was in it. */
+export type TakeBuffer = (minBytes: number) => Buffer;
+
 export class BufferPool {
 	readonly maxIdleBytes: number;
 	readonly #idle: Buffer[][] = Array.from({ length: CLASSES }, () => []);
@@ -42,6 +45,12 @@ export class BufferPool {
 		return buffer;
 	}
 
+	/** Lets go of all that is not lent. */
+	clear(): void {
+		for (const buffers of this.#idle) buffers.length = 0;
+		this.#idleBytes = 0;
+	}
+
 	/** Takes back a whole buffer that `take` lent, which the caller must not touch again. Throws RangeError for anything else. */
 	give(buffer: Buffer): void {
 		const bytes = buffer.length;
@@ -56,6 +65,29 @@ export class BufferPool {
 		if (this.#idleBytes + bytes > this.maxIdleBytes) return;
 		this.#idle[sizeClass]?.push(buffer);
 		this.#idleBytes += bytes;
+	}
+}
+
+/** Buffers of a pool that are wanted for one purpose, and given back together. */
+export class Loan {
+	readonly #pool: BufferPool;
+	#lent: Buffer[] = [];
+
+	constructor(pool: BufferPool) {
+		this.#pool = pool;
+	}
+
+	/** As `BufferPool.take`. */
+	readonly take: TakeBuffer = (minBytes) => {
+		const buffer = this.#pool.take(minBytes);
+		this.#lent.push(buffer);
+		return buffer;
+	};
+
+	/** Nothing of them may be touched any more. */
+	giveBack(): void {
+		for (const buffer of this.#lent) this.#pool.give(buffer);
+		this.#lent = [];
 	}
 }
 

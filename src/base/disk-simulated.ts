@@ -297,6 +297,10 @@ export class SimulatedDisk implements Disk {
 		return Math.max(0, Math.min(2 ** 50, this.capacityBytes - this.#usedBytes()));
 	}
 
+	totalBytes(_folder: string): number {
+		return Math.min(2 ** 50, this.capacityBytes);
+	}
+
 	// Within.
 
 	#handle(file: string): FileHost {

@@ -44,6 +44,8 @@ export interface Disk {
 	syncDirectory(folder: string): void;
 	/** Bytes that may still be written to the file system that holds `folder`. */
 	freeBytes(folder: string): number;
+	/** Bytes of the file system that holds `folder`. */
+	totalBytes(folder: string): number;
 }
 
 class NodeFile implements DiskFile {
@@ -190,6 +192,11 @@ export class NodeDisk implements Disk {
 	freeBytes(folder: string): number {
 		const stats = fs.statfsSync(folder);
 		return stats.bavail * stats.bsize;
+	}
+
+	totalBytes(folder: string): number {
+		const stats = fs.statfsSync(folder);
+		return stats.blocks * stats.bsize;
 	}
 }
 

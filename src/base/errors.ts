@@ -5,6 +5,7 @@
  */
 export const ERROR_CODES = {
 	UNKNOWN_SERVER_ERROR: -1,
+	NONE: 0,
 	OFFSET_OUT_OF_RANGE: 1,
 	CORRUPT_MESSAGE: 2,
 	UNKNOWN_TOPIC_OR_PARTITION: 3,
@@ -83,9 +84,11 @@ export const ERROR_CODES = {
 	UNACCEPTABLE_CREDENTIAL: 93,
 	UNKNOWN_TOPIC_ID: 100,
 	TRANSACTIONAL_ID_NOT_FOUND: 105,
+	MISMATCHED_ENDPOINT_TYPE: 114,
+	UNSUPPORTED_ENDPOINT_TYPE: 115,
 } as const;
 
-export type ErrorCode = keyof typeof ERROR_CODES;
+export type ErrorCode = Exclude<keyof typeof ERROR_CODES, "NONE">;
 
 /** A refusal with a reason that may be told to a peer. The message says what is wrong and, where one can, what to do. */
 export class BrokerError extends Error {

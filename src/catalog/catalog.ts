@@ -20,6 +20,27 @@ export interface PartitionRow {
 	readonly checkpointOffset: number;
 	/** The active segment then; undefined before the first checkpoint. */
 	readonly segment: SegmentState | undefined;
+	/** Compaction has done with all records before it. */
+	readonly cleanedOffset: number;
+	/** By base offset. */
+	readonly cleanedSegments: readonly CleanedSegment[];
+	/** Files that are to take the place of others, and may have done so in part. */
+	readonly swap: SegmentSwap | undefined;
+}
+
+/** A segment that compaction wrote; it stands for all offsets up to `nextOffset`, whether they are still in it or not. */
+export interface CleanedSegment {
+	readonly baseOffset: number;
+	readonly nextOffset: number;
+	readonly sizeBytes: number;
+	/** CRC-32C of its log file. */
+	readonly crc: number;
+}
+
+export interface SegmentSwap {
+	readonly baseOffset: number;
+	/** Base offsets of the other segments, whose files go. */
+	readonly replaced: readonly number[];
 }
 
 /** How far the files of a segment are good. */
@@ -106,6 +127,13 @@ export class Catalog {
 		}));
 	}
 
+	/** Of every partition: whose it is. */
+	partitionOwners(): { topicId: string; topic: string; number: number }[] {
+		const sql =
+			"SELECT t.id AS topicId, t.name AS topic, p.number FROM partitions p JOIN topics t ON t.id = p.topic_id";
+		return this.#prepare(sql).all() as { topicId: string; topic: string; number: number }[];
+	}
+
 	partitions(topicId: string): PartitionRow[] {
 		const rows = this.#prepare("SELECT * FROM partitions WHERE topic_id = ? ORDER BY number").all(topicId) as {
 			id: number;
@@ -113,6 +141,8 @@ export class Catalog {
 			log_start_offset: number;
 			checkpoint_offset: number;
 			segment: string | null;
+			/** Not in a catalog of format 1 that is only read. */
+			cleaned_offset?: number;
 		}[];
 		return rows.map((row) => ({
 			id: row.id,
@@ -120,7 +150,57 @@ export class Catalog {
 			logStartOffset: row.log_start_offset,
 			checkpointOffset: row.checkpoint_offset,
 			segment: row.segment === null ? undefined : (JSON.parse(row.segment) as SegmentState),
+			cleanedOffset: row.cleaned_offset ?? 0,
+			cleanedSegments: row.cleaned_offset === undefined ? [] : this.#cleanedSegments(row.id),
+			swap: row.cleaned_offset === undefined ? undefined : this.#swap(row.id),
 		}));
+	}
+
+	#cleanedSegments(partitionId: number): CleanedSegment[] {
+		return this.#prepare(
+			"SELECT base_offset AS baseOffset, next_offset AS nextOffset, size_bytes AS sizeBytes, crc FROM cleaned_segments WHERE partition_id = ? ORDER BY base_offset",
+		).all(partitionId) as CleanedSegment[];
+	}
+
+	#swap(partitionId: number): SegmentSwap | undefined {
+		const row = this.#prepare("SELECT base_offset, replaced FROM segment_swaps WHERE partition_id = ?").get(
+			partitionId,
+		) as { base_offset: number; replaced: string } | undefined;
+		if (row === undefined) return undefined;
+		return { baseOffset: row.base_offset, replaced: JSON.parse(row.replaced) as number[] };
+	}
+
+	/** From now on `segment` counts, in the place of itself and of `replaced`: its files are synced under their other names. */
+	beginSwap(partitionId: number, segment: CleanedSegment, replaced: readonly number[]): void {
+		const { baseOffset, nextOffset, sizeBytes, crc } = segment;
+		this.#change(() => {
+			this.#prepare("INSERT INTO segment_swaps VALUES (?, ?, ?)").run(
+				partitionId,
+				baseOffset,
+				JSON.stringify(replaced),
+			);
+			this.#prepare("DELETE FROM cleaned_segments WHERE partition_id = ? AND base_offset >= ? AND base_offset < ?").run(
+				partitionId,
+				baseOffset,
+				nextOffset,
+			);
+			this.#prepare("INSERT INTO cleaned_segments VALUES (?, ?, ?, ?, ?)").run(
+				partitionId,
+				baseOffset,
+				nextOffset,
+				sizeBytes,
+				crc,
+			);
+		});
+	}
+
+	/** All of its files have their names, durably. */
+	endSwap(partitionId: number): void {
+		this.#change(() => this.#prepare("DELETE FROM segment_swaps WHERE partition_id = ?").run(partitionId));
+	}
+
+	setCleanedOffset(partitionId: number, offset: number): void {
+		this.#change(() => this.#prepare("UPDATE partitions SET cleaned_offset = ? WHERE id = ?").run(offset, partitionId));
 	}
 
 	createTopic(topic: TopicRow, partitions: number): void {
@@ -135,20 +215,22 @@ export class Catalog {
 		});
 	}
 
-	addPartitions(topicId: string, from: number, to: number): void {
+	/** Its settings, and partitions from number `from` on and before `to` more. */
+	alterTopic(topicId: string, config: Readonly<Record<string, string>>, from: number, to: number): void {
 		this.#change(() => {
+			this.#prepare("UPDATE topics SET config = ? WHERE id = ?").run(JSON.stringify(config), topicId);
 			for (let number = from; number < to; number++) this.#insertPartition(topicId, number);
 		});
-	}
-
-	setTopicConfig(topicId: string, config: Readonly<Record<string, string>>): void {
-		this.#change(() => this.#prepare("UPDATE topics SET config = ? WHERE id = ?").run(JSON.stringify(config), topicId));
 	}
 
 	/** The topic's folders are still to be removed: `forgetDeletedTopic` when they are. */
 	deleteTopic(topicId: string): void {
 		this.#change(() => {
 			this.#prepare("INSERT INTO deleted_topics SELECT id, name FROM topics WHERE id = ?").run(topicId);
+			for (const table of ["cleaned_segments", "segment_swaps"])
+				this.#prepare(`DELETE FROM ${table} WHERE partition_id IN (SELECT id FROM partitions WHERE topic_id = ?)`).run(
+					topicId,
+				);
 			this.#prepare("DELETE FROM partitions WHERE topic_id = ?").run(topicId);
 			this.#prepare("DELETE FROM topics WHERE id = ?").run(topicId);
 		});
@@ -163,9 +245,13 @@ export class Catalog {
 	}
 
 	setLogStartOffset(partitionId: number, offset: number): void {
-		this.#change(() =>
-			this.#prepare("UPDATE partitions SET log_start_offset = ? WHERE id = ?").run(offset, partitionId),
-		);
+		this.#change(() => {
+			this.#prepare("UPDATE partitions SET log_start_offset = ? WHERE id = ?").run(offset, partitionId);
+			this.#prepare("DELETE FROM cleaned_segments WHERE partition_id = ? AND next_offset <= ?").run(
+				partitionId,
+				offset,
+			);
+		});
 	}
 
 	/** Sequence of the last journal entry whose effects are all in synced segments and in this catalog. */

@@ -46,4 +46,27 @@ export const MIGRATIONS: readonly string[] = [
 		reason TEXT NOT NULL
 	) STRICT;
 	`,
+	`
+	-- Compaction has done with all records before it.
+	ALTER TABLE partitions ADD COLUMN cleaned_offset INTEGER NOT NULL DEFAULT 0;
+
+	-- Segments that compaction wrote: they stand for the offsets from base_offset up to next_offset, and not every one
+	-- of those is in them. crc: CRC-32C of the whole .log file.
+	CREATE TABLE cleaned_segments (
+		partition_id INTEGER NOT NULL,
+		base_offset INTEGER NOT NULL,
+		next_offset INTEGER NOT NULL,
+		size_bytes INTEGER NOT NULL,
+		crc INTEGER NOT NULL,
+		PRIMARY KEY (partition_id, base_offset)
+	) STRICT, WITHOUT ROWID;
+
+	-- The one segment of a partition whose files have not all taken the place of those that they replace.
+	-- replaced: a JSON list of the base offsets of the others that go.
+	CREATE TABLE segment_swaps (
+		partition_id INTEGER PRIMARY KEY,
+		base_offset INTEGER NOT NULL,
+		replaced TEXT NOT NULL
+	) STRICT;
+	`,
 ];

@@ -1,125 +1,330 @@
 /**
- * Topic configuration under Kafka's own names, with Kafka's meanings; a default comes from the
- * broker's configuration, whose names are Kafka's too.
+ * Topic configuration under Kafka's own names, with Kafka's types and meanings: all that Kafka 4.3 has. A
+ * default comes from the broker's configuration, whose names are Kafka's too, or else from here. What has
+ * no meaning on one node is checked, kept and given back, and says so.
  */
 import { BrokerError } from "../base/errors.ts";
+import { boolean, type ConfigForm, choice, fraction, int, list, long, MAX_LONG } from "./config-value.ts";
 import type { PartitionConfig } from "./partition-config.ts";
 
-/** Kafka's names of the broker-wide defaults. */
-export type BrokerKey =
-	| "log.index.interval.bytes"
-	| "log.retention.bytes"
-	| "log.retention.ms"
-	| "log.roll.ms"
-	| "log.segment.bytes"
-	| "message.max.bytes";
-
-interface Definition {
+export interface TopicConfigDefinition extends ConfigForm {
 	readonly name: string;
-	/** The broker's key that gives the default. */
-	readonly brokerKey: BrokerKey;
-	readonly min: number;
-	readonly max: number;
+	/** The broker's key that gives the default; undefined where Kafka has none. */
+	readonly brokerKey: string | undefined;
+	/** Where the broker's key is not set, as text. */
+	readonly fallback: string;
 	readonly documentation: string;
 }
 
-const MAX = Number.MAX_SAFE_INTEGER;
+const NO_EFFECT = "Kept and given back, without effect:";
+const UNTIL_TIERING = `${NO_EFFECT} there is no tiered storage.`;
+const REPLICAS = list(
+	"* or a list of partition:broker with commas between, as 0:1,1:1",
+	(item) => item === "*" || /^\d+:\d+$/.test(item),
+);
 
-export const TOPIC_CONFIGS: readonly Definition[] = [
-	{
-		name: "index.interval.bytes",
-		brokerKey: "log.index.interval.bytes",
-		min: 0,
-		max: 0x7fff_ffff,
-		documentation: "Bytes of records between two entries of the offset index.",
-	},
-	{
-		name: "max.message.bytes",
-		brokerKey: "message.max.bytes",
-		min: 512,
-		max: 8 * 1024 * 1024,
-		documentation: "The largest record batch that the topic takes, in bytes.",
-	},
-	{
-		name: "retention.bytes",
-		brokerKey: "log.retention.bytes",
-		min: -1,
-		max: MAX,
-		documentation: "A partition larger than this loses its oldest segments; -1: no limit.",
-	},
-	{
-		name: "retention.ms",
-		brokerKey: "log.retention.ms",
-		min: -1,
-		max: MAX,
-		documentation: "A segment whose newest record is older than this is removed; -1: never.",
-	},
-	{
-		name: "segment.bytes",
-		brokerKey: "log.segment.bytes",
-		min: 4096,
-		max: 0x7fff_ffff,
-		documentation: "Size of a segment file, the unit of retention, in bytes.",
-	},
-	{
-		name: "segment.ms",
-		brokerKey: "log.roll.ms",
-		min: 1,
-		max: MAX,
-		documentation: "A segment older than this is closed and a new one begun, even if it is not full.",
-	},
+function define(
+	name: string,
+	brokerKey: string | undefined,
+	form: ConfigForm,
+	fallback: bigint | string,
+	documentation: string,
+): TopicConfigDefinition {
+	return { ...form, name, brokerKey, fallback: String(fallback), documentation };
+}
+
+/** By name. */
+export const TOPIC_CONFIGS: readonly TopicConfigDefinition[] = [
+	define(
+		"cleanup.policy",
+		"log.cleanup.policy",
+		list("delete, compact, both with a comma between, or nothing", (item) => item === "delete" || item === "compact"),
+		"delete",
+		"What becomes of old records. delete: segments go as retention.ms and retention.bytes say. compact: of each key the newest record stays. Both may be given; with neither all is kept.",
+	),
+	define(
+		"compression.gzip.level",
+		"compression.gzip.level",
+		int(1, 9, -1),
+		"-1",
+		"Level of gzip where compression.type is gzip; -1: gzip's own default.",
+	),
+	define(
+		"compression.lz4.level",
+		"compression.lz4.level",
+		int(1, 17),
+		"9",
+		`${NO_EFFECT} this encoder of lz4 has no levels.`,
+	),
+	define(
+		"compression.type",
+		"compression.type",
+		choice("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"),
+		"producer",
+		"How record batches are stored. producer: as they came; else they are encoded again where they came otherwise.",
+	),
+	define(
+		"compression.zstd.level",
+		"compression.zstd.level",
+		int(-131_072, 22),
+		"3",
+		"Level of zstd where compression.type is zstd.",
+	),
+	define(
+		"delete.retention.ms",
+		"log.cleaner.delete.retention.ms",
+		long(0),
+		"86400000",
+		"How long compaction keeps tombstones and transaction markers, so that a reader who began earlier learns of the deletion.",
+	),
+	define(
+		"file.delete.delay.ms",
+		"log.segment.delete.delay.ms",
+		long(0),
+		"60000",
+		`${NO_EFFECT} segments are removed at once; a reader under way finishes its read.`,
+	),
+	define(
+		"flush.messages",
+		"log.flush.interval.messages",
+		long(1),
+		MAX_LONG,
+		`${NO_EFFECT} every record is synced before it is acknowledged.`,
+	),
+	define(
+		"flush.ms",
+		"log.flush.interval.ms",
+		long(0),
+		MAX_LONG,
+		`${NO_EFFECT} every record is synced before it is acknowledged.`,
+	),
+	define(
+		"follower.replication.throttled.replicas",
+		undefined,
+		REPLICAS,
+		"",
+		`${NO_EFFECT} one node has no followers to throttle.`,
+	),
+	define(
+		"index.interval.bytes",
+		"log.index.interval.bytes",
+		int(0),
+		"4096",
+		"Bytes of records between two entries of the offset index.",
+	),
+	define(
+		"leader.replication.throttled.replicas",
+		undefined,
+		REPLICAS,
+		"",
+		`${NO_EFFECT} one node has no followers to throttle.`,
+	),
+	define("local.retention.bytes", "log.local.retention.bytes", long(-2), "-2", UNTIL_TIERING),
+	define("local.retention.ms", "log.local.retention.ms", long(-2), "-2", UNTIL_TIERING),
+	define(
+		"max.compaction.lag.ms",
+		"log.cleaner.max.compaction.lag.ms",
+		long(1),
+		MAX_LONG,
+		"A record older than this is compacted whatever min.cleanable.dirty.ratio says; its segment is closed early for that.",
+	),
+	define(
+		"max.message.bytes",
+		"message.max.bytes",
+		int(512, 8 * 1024 * 1024),
+		"1048588",
+		"The largest record batch that the topic takes, in bytes.",
+	),
+	define(
+		"message.timestamp.after.max.ms",
+		"log.message.timestamp.after.max.ms",
+		long(0),
+		"3600000",
+		"How far a producer's timestamp may lie in the future.",
+	),
+	define(
+		"message.timestamp.before.max.ms",
+		"log.message.timestamp.before.max.ms",
+		long(0),
+		MAX_LONG,
+		"How far a producer's timestamp may lie in the past.",
+	),
+	define(
+		"message.timestamp.type",
+		"log.message.timestamp.type",
+		choice("CreateTime", "LogAppendTime"),
+		"CreateTime",
+		"Whether a record has the timestamp of its producer, or that of its arrival.",
+	),
+	define(
+		"min.cleanable.dirty.ratio",
+		"log.cleaner.min.cleanable.ratio",
+		fraction(),
+		"0.5",
+		"How much of a compacted log, from 0 to 1, must be new since the last compaction before the next begins.",
+	),
+	define(
+		"min.compaction.lag.ms",
+		"log.cleaner.min.compaction.lag.ms",
+		long(0),
+		"0",
+		"A record younger than this is not compacted.",
+	),
+	define("min.insync.replicas", "min.insync.replicas", int(1), "1", `${NO_EFFECT} one node has one replica.`),
+	define(
+		"preallocate",
+		"log.preallocate",
+		boolean(),
+		"false",
+		`${NO_EFFECT} segments grow; the journal is what is made at its full size.`,
+	),
+	define("remote.log.copy.disable", undefined, boolean(), "false", UNTIL_TIERING),
+	define("remote.log.delete.on.disable", undefined, boolean(), "false", UNTIL_TIERING),
+	define(
+		"remote.storage.enable",
+		undefined,
+		{
+			...boolean(),
+			right: "false, since there is no tiered storage",
+			parse: (text) => (text.toLowerCase() === "false" ? "false" : undefined),
+		},
+		"false",
+		"Tiered storage, which there is none of: only false is taken, as by a Kafka broker without it.",
+	),
+	define(
+		"retention.bytes",
+		"log.retention.bytes",
+		long(-1),
+		"-1",
+		"A partition larger than this loses its oldest segments; -1: no limit.",
+	),
+	define(
+		"retention.ms",
+		"log.retention.ms",
+		long(-1),
+		"604800000",
+		"A segment whose newest record is older than this is removed; -1: never.",
+	),
+	define(
+		"segment.bytes",
+		"log.segment.bytes",
+		int(4096),
+		"67108864",
+		"Size of a segment file, the unit of retention and compaction, in bytes.",
+	),
+	define(
+		"segment.index.bytes",
+		"log.index.size.max.bytes",
+		int(4),
+		"10485760",
+		`${NO_EFFECT} an index grows with its segment.`,
+	),
+	define(
+		"segment.jitter.ms",
+		"log.roll.jitter.ms",
+		long(0),
+		"0",
+		"Each segment's age limit is shorter than segment.ms by a random time of up to this.",
+	),
+	define(
+		"segment.ms",
+		"log.roll.ms",
+		long(1),
+		"604800000",
+		"A segment older than this is closed and a new one begun, even if it is not full.",
+	),
+	define(
+		"unclean.leader.election.enable",
+		"unclean.leader.election.enable",
+		boolean(),
+		"false",
+		`${NO_EFFECT} one node elects nobody.`,
+	),
 ];
+
+const BY_NAME = new Map(TOPIC_CONFIGS.map((definition) => [definition.name, definition]));
 
 export type TopicConfig = Readonly<Record<string, string>>;
 
-/** Checks `config` as a client gave it; returns it with plain numbers. Throws INVALID_CONFIG naming the key and what would be right. */
+/** Throws INVALID_CONFIG for a name that there is not. */
+export function topicConfigDefinition(name: string): TopicConfigDefinition {
+	const definition = BY_NAME.get(name);
+	if (definition === undefined)
+		throw new BrokerError(
+			"INVALID_CONFIG",
+			`unknown topic configuration ${JSON.stringify(name)}; there are ${[...BY_NAME.keys()].join(", ")}`,
+		);
+	return definition;
+}
+
+/** Checks `config` as a client gave it; returns it as it is kept. Throws INVALID_CONFIG naming the key and what would be right. */
 export function checkTopicConfig(config: TopicConfig): Record<string, string> {
 	const checked: Record<string, string> = {};
 	for (const [name, value] of Object.entries(config)) {
-		const definition = TOPIC_CONFIGS.find((candidate) => candidate.name === name);
-		if (definition === undefined) {
-			const names = TOPIC_CONFIGS.map((candidate) => candidate.name).join(", ");
-			throw new BrokerError(
-				"INVALID_CONFIG",
-				`unknown topic configuration ${JSON.stringify(name)}; there are ${names}`,
-			);
-		}
-		const number = /^-?\d+$/.test(value.trim()) ? Number(value) : Number.NaN;
-		if (!Number.isSafeInteger(number) || number < definition.min || number > definition.max) {
-			throw new BrokerError(
-				"INVALID_CONFIG",
-				`${name}=${JSON.stringify(value)}: a whole number from ${definition.min} to ${definition.max} would be right`,
-			);
-		}
-		checked[name] = String(number);
+		const definition = topicConfigDefinition(name);
+		const parsed = definition.parse(value.trim());
+		if (parsed === undefined)
+			throw new BrokerError("INVALID_CONFIG", `${name}=${JSON.stringify(value)}: ${definition.right} would be right`);
+		checked[name] = parsed;
 	}
 	return checked;
 }
 
-/** The value in force, and whether it is the broker's default. `defaults` has the broker's keys. */
+/** Settings right each for itself that cannot hold together, all of a topic's given. Throws INVALID_CONFIG. */
+export function checkTopicConfigTogether(config: TopicConfig, defaults: TopicConfig): void {
+	const { minCompactionLagMs, maxCompactionLagMs } = partitionConfig(config, defaults);
+	if (minCompactionLagMs > maxCompactionLagMs)
+		throw new BrokerError(
+			"INVALID_CONFIG",
+			`min.compaction.lag.ms (${minCompactionLagMs}) is more than max.compaction.lag.ms (${maxCompactionLagMs}): at most the same would be right`,
+		);
+}
+
+/** The value in force, and whether it is the broker's default. `defaults` has broker keys; one that it has not is as Kafka's. */
 export function topicConfigValue(
-	definition: Definition,
+	definition: TopicConfigDefinition,
 	config: TopicConfig,
 	defaults: TopicConfig,
 ): { value: string; isDefault: boolean } {
 	const own = config[definition.name];
-	return own === undefined
-		? { value: defaults[definition.brokerKey] as string, isDefault: true }
-		: { value: own, isDefault: false };
+	if (own !== undefined) return { value: own, isDefault: false };
+	const { brokerKey, fallback } = definition;
+	return { value: (brokerKey === undefined ? undefined : defaults[brokerKey]) ?? fallback, isDefault: true };
 }
 
 /** What the log needs of a topic's configuration. */
 export function partitionConfig(config: TopicConfig, defaults: TopicConfig): PartitionConfig {
-	const value = (name: string): number => {
-		const definition = TOPIC_CONFIGS.find((candidate) => candidate.name === name) as Definition;
-		return Number(topicConfigValue(definition, config, defaults).value);
-	};
+	const text = (name: string): string => topicConfigValue(topicConfigDefinition(name), config, defaults).value;
+	// Kafka's "without end" has more than 53 bits; what it rounds to is as good.
+	const number = (name: string): number => Number(text(name));
+	const policy = text("cleanup.policy").split(",");
+	const compressionType = text("compression.type") as PartitionConfig["compressionType"];
 	return {
-		segmentBytes: value("segment.bytes"),
-		segmentMs: value("segment.ms"),
-		indexIntervalBytes: value("index.interval.bytes"),
-		maxMessageBytes: value("max.message.bytes"),
-		retentionMs: value("retention.ms"),
-		retentionBytes: value("retention.bytes"),
+		segmentBytes: number("segment.bytes"),
+		segmentMs: number("segment.ms"),
+		segmentJitterMs: number("segment.jitter.ms"),
+		indexIntervalBytes: number("index.interval.bytes"),
+		maxMessageBytes: number("max.message.bytes"),
+		cleanupPolicy: { delete: policy.includes("delete"), compact: policy.includes("compact") },
+		retentionMs: number("retention.ms"),
+		retentionBytes: number("retention.bytes"),
+		deleteRetentionMs: number("delete.retention.ms"),
+		minCompactionLagMs: number("min.compaction.lag.ms"),
+		maxCompactionLagMs: number("max.compaction.lag.ms"),
+		minCleanableDirtyRatio: number("min.cleanable.dirty.ratio"),
+		compressionType,
+		compressionLevel: compressionLevel(compressionType, number),
+		timestampType: text("message.timestamp.type") === "LogAppendTime" ? "append" : "create",
+		timestampBeforeMaxMs: number("message.timestamp.before.max.ms"),
+		timestampAfterMaxMs: number("message.timestamp.after.max.ms"),
 	};
+}
+
+function compressionLevel(
+	type: PartitionConfig["compressionType"],
+	number: (name: string) => number,
+): number | undefined {
+	if (type === "zstd") return number("compression.zstd.level");
+	const level = type === "gzip" ? number("compression.gzip.level") : -1;
+	return level === -1 ? undefined : level;
 }

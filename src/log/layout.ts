@@ -11,6 +11,8 @@ export const STRAY_SUFFIX = "-stray";
 export const LOG_SUFFIX = ".log";
 export const INDEX_SUFFIX = ".index";
 export const TIME_INDEX_SUFFIX = ".timeindex";
+/** Behind the names of files that compaction writes, until they take the place of others. */
+export const CLEANED_SUFFIX = ".cleaned";
 
 export function partitionFolder(dataFolder: string, topic: string, partition: number): string {
 	return joinPath(dataFolder, TOPICS_FOLDER, `${topic}-${partition}`);
@@ -40,6 +42,7 @@ export function partitionMetadata(topicId: string): string {
 	return `version: 0\ntopic_id: ${topicId}\n`;
 }
 
+/** undefined where the file was not written to its end. */
 export function topicIdIn(metadata: string): string | undefined {
-	return /^topic_id: (\S+)$/m.exec(metadata)?.[1];
+	return /^topic_id: (\S+)\n/m.exec(metadata)?.[1];
 }

@@ -4,9 +4,8 @@
  *   append -> the commit being gathered -> one journal entry -> fdatasync -> high watermark, listeners
  *                                                                         -> segments (later)
  *
- * While one fdatasync runs the next commit gathers. Everything that a caller adds without returning
- * to the event loop in between lands in one commit, unless a `group` or a single record must begin a
- * new one for its size.
+ * While one fdatasync runs the next commit gathers. Everything that a caller adds without returning to the event
+ * loop in between lands in one commit, unless a `group` or a single record must begin a new one for its size.
  */
 
 import { BufferPool } from "../base/buffer-pool.ts";
@@ -17,6 +16,8 @@ import type { Logger } from "../base/logger.ts";
 import type { Pressure } from "../base/pressure.ts";
 import type { Catalog, StateRow } from "../catalog/catalog.ts";
 import { BatchBuilder } from "../record/builder.ts";
+import { writeCheckpoint } from "./checkpoint.ts";
+import { noteCleanStop } from "./clean-stop.ts";
 import type { Commit, CommitListener } from "./commit.ts";
 import { type AppendOperation, heldBytes } from "./entry.ts";
 import type { Gatherer } from "./gatherer.ts";
@@ -25,6 +26,7 @@ import { Losses } from "./losses.ts";
 import type { Partition } from "./partition.ts";
 import type { StateTable } from "./state-table.ts";
 import { SyncPace } from "./sync-pace.ts";
+import { tailBatch } from "./tail-batch.ts";
 
 export interface LogServices {
 	readonly disk: Disk;
@@ -168,6 +170,11 @@ export class Log implements Gatherer {
 		}
 	}
 
+	/** What one `group` may take. */
+	get groupBytesMax(): number {
+		return Math.min(GROUP_BYTES_MAX, this.services.journal.entryBytesMax - ENTRY_OVERHEAD_BYTES);
+	}
+
 	newBuilder(): BatchBuilder {
 		return new BatchBuilder(this.#pool);
 	}
@@ -185,7 +192,7 @@ export class Log implements Gatherer {
 
 	/** An entry that no checkpoint can make room for would be waited for for ever. */
 	#checkFits(bytes: number): void {
-		const most = Math.min(GROUP_BYTES_MAX, this.services.journal.entryBytesMax - ENTRY_OVERHEAD_BYTES);
+		const most = this.groupBytesMax;
 		if (bytes > most)
 			throw new BrokerError(
 				"RECORD_LIST_TOO_LARGE",
@@ -271,7 +278,7 @@ export class Log implements Gatherer {
 			this.#writing = commit;
 			journal.write(commit.appends, commit.state);
 		} catch (error) {
-			this.#fail(error as Error);
+			this.fail(error as Error);
 			return;
 		}
 		const beganMs = this.services.clock.monotonic();
@@ -279,7 +286,7 @@ export class Log implements Gatherer {
 			try {
 				journal.syncNow();
 			} catch (error) {
-				this.#fail(error as Error);
+				this.fail(error as Error);
 				return;
 			}
 			this.#synced(commit, beganMs);
@@ -287,7 +294,7 @@ export class Log implements Gatherer {
 		}
 		journal.sync().then(
 			() => this.#synced(commit, beganMs),
-			(error: Error) => this.#fail(error),
+			(error: Error) => this.fail(error),
 		);
 	}
 
@@ -326,10 +333,11 @@ export class Log implements Gatherer {
 		for (const append of commit.appends) {
 			this.counters.records += append.offsets;
 			this.counters.batchBytes += append.batch.length;
-			this.#tailsBytes += heldBytes(append);
 			const partition = this.partitions.get(append.partitionId);
-			if (partition === undefined) this.giveBack(append);
-			else partition.committed(append);
+			const kept = tailBatch(append, this.#pool);
+			this.#tailsBytes += heldBytes(kept);
+			if (partition === undefined) this.giveBack(kept);
+			else partition.committed(kept);
 		}
 		this.#state.committed();
 		for (const listener of commit.listeners) listener.committed();
@@ -356,8 +364,8 @@ export class Log implements Gatherer {
 	}
 
 	/**
-	 * Makes the journal superfluous up to now: segments synced, then the catalog written, then its
-	 * files free for use again. One at a time; a second call waits for the one under way.
+	 * Makes the journal superfluous up to now: segments synced, then the catalog written, then its files free for use
+	 * again. One at a time; a second call waits for the one under way.
 	 */
 	checkpoint(): Promise<void> {
 		this.#checkpoint ??= this.#runCheckpoint().finally(() => {
@@ -368,45 +376,31 @@ export class Log implements Gatherer {
 
 	async #runCheckpoint(): Promise<void> {
 		const { catalog, journal } = this.services;
-		// A failed sync leaves nothing that a later checkpoint could vouch for.
-		if (this.#failed !== undefined) throw this.#failed;
+		this.#mustBeSound();
 		const sequence = this.#committedSequence;
 		this.flush();
-		const dirty = [...this.partitions.values()].filter((partition) => partition.needsCheckpoint);
-		const points = dirty.flatMap((partition) => {
-			const segment = partition.segments.list.at(-1);
-			return segment === undefined
-				? []
-				: [{ partition, id: partition.id, checkpointOffset: partition.flushedOffset, segment: segment.state() }];
-		});
-		const state = this.#state.beginCheckpoint();
-		try {
-			for (const partition of dirty) await partition.segments.sync();
-			if (this.#failed !== undefined) throw this.#failed;
-			catalog.checkpoint(
-				sequence,
-				points.filter(({ id }) => this.partitions.has(id)),
-				state,
-			);
-		} catch (error) {
-			this.#state.checkpointFailed();
-			// Here, so that no caller can go on after a failed sync.
-			this.#storageError(error as Error);
-			throw error;
-		}
-		this.#state.checkpointed();
-		for (const { partition, checkpointOffset } of points) partition.segments.checkpointOffset = checkpointOffset;
-		for (const partition of this.partitions.values()) if (!dirty.includes(partition)) partition.release();
+		const source = {
+			partitions: this.partitions,
+			state: this.#state,
+			catalog,
+			mustBeSound: () => this.#mustBeSound(),
+			storageError: (error: Error) => this.#storageError(error),
+		};
+		await writeCheckpoint(source, sequence);
 		this.counters.checkpoints += 1;
 		journal.release(sequence);
 		journal.fillAhead();
+	}
+
+	#mustBeSound(): void {
+		if (this.#failed !== undefined) throw this.#failed;
 	}
 
 	/** No space: refuse what comes, keep what is acknowledged, try again. Anything else: stop. */
 	#storageError(error: Error): void {
 		if (this.#stopped || this.#failed !== undefined) return;
 		if (!isDiskFull(error)) {
-			this.#fail(error);
+			this.fail(error);
 			return;
 		}
 		if (this.#refusal === undefined)
@@ -435,7 +429,8 @@ export class Log implements Gatherer {
 		this.#schedule();
 	}
 
-	#fail(error: Error): void {
+	/** Only a start can put right what is stored: nothing more is acknowledged. */
+	fail(error: Error): void {
 		if (this.#failed !== undefined) return;
 		this.#failed = error;
 		this.#refusal = new BrokerError("KAFKA_STORAGE_ERROR", `storage failed: ${error.message}`, { cause: error });
@@ -483,6 +478,7 @@ export class Log implements Gatherer {
 			// One that began earlier may not have all.
 			await this.#checkpoint;
 			await this.checkpoint();
+			noteCleanStop(this.services.catalog, this.partitions.values());
 		} catch (error) {
 			if (this.#failed !== undefined || this.#refusal === undefined) throw error;
 		}

@@ -9,9 +9,10 @@ import { type Disk, joinPath } from "../base/disk.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Pressure } from "../base/pressure.ts";
 import type { Random } from "../base/random.ts";
-import type { Catalog, TopicRow } from "../catalog/catalog.ts";
+import type { Catalog, PartitionRow, TopicRow } from "../catalog/catalog.ts";
 import type { PartitionConfig } from "../catalog/partition-config.ts";
 import { partitionConfig } from "../catalog/topic-config.ts";
+import { takeCleanStop } from "./clean-stop.ts";
 import { Journal, type JournalOptions } from "./journal.ts";
 import { type ReadEntry, soundAppends } from "./journal-file.ts";
 import {
@@ -21,15 +22,16 @@ import {
 	LOG_SUFFIX,
 	PARTITION_METADATA,
 	partitionFolder,
-	partitionMetadata,
 	STRAY_SUFFIX,
 	TOPICS_FOLDER,
 	topicIdIn,
 } from "./layout.ts";
 import { Log } from "./log.ts";
 import { Partition } from "./partition.ts";
-import { splitPartitionKey } from "./partition-transactions.ts";
+import { PartitionFolder } from "./partition-folder.ts";
+import { behindPartition, PartitionTransactions, splitPartitionKey } from "./partition-transactions.ts";
 import { SegmentSet } from "./segment-set.ts";
+import { removeAllCleaned, renameCleaned } from "./segment-swap.ts";
 import { StateSpace } from "./state-spaces.ts";
 import { StateTable } from "./state-table.ts";
 
@@ -65,7 +67,8 @@ export interface OpenedLog {
 export function openLog(options: OpenLogOptions): OpenedLog {
 	const { disk, logger, catalog, dataFolder } = options;
 	disk.makeDirectory(joinPath(dataFolder, TOPICS_FOLDER));
-	tidyFolders(options);
+	const isClean = takeCleanStop(catalog);
+	const found = tidyFolders(options);
 	const journal = new Journal(disk, joinPath(dataFolder, JOURNAL_FOLDER), options.journal, options.random, logger);
 	const state = new StateTable(catalog);
 	const log = new Log({ ...options, journal }, state);
@@ -78,9 +81,12 @@ export function openLog(options: OpenLogOptions): OpenedLog {
 	const topics = catalog.topics().map((row) => {
 		const config = partitionConfig(row.config, options.topicDefaults);
 		const partitions = catalog.partitions(row.id).map((p) => {
-			const segments = new SegmentSet(disk, partitionFolder(dataFolder, row.name, p.number), p.logStartOffset);
-			prepareFolder(disk, segments.folder, row.id);
-			segments.recover(p.checkpointOffset, p.segment, config, damage);
+			const path = partitionFolder(dataFolder, row.name, p.number);
+			const hasMetadata = found.get(`${row.name}-${p.number}`);
+			const folder = new PartitionFolder(disk, path, row.id, hasMetadata === true);
+			const segments = new SegmentSet(disk, folder, p.logStartOffset);
+			if (hasMetadata !== undefined) finishCompaction(options, path, p);
+			segments.recover(p.checkpointOffset, p.segment, config, damage, p, isClean);
 			return addPartition(log, p.id, row.name, p.number, segments, config);
 		});
 		return { row, partitions };
@@ -94,21 +100,38 @@ export function openLog(options: OpenLogOptions): OpenedLog {
 		damage,
 	});
 	log.flush();
+	for (const partition of log.partitions.values()) partition.skipToLogStart();
 	log.recovered();
 	loadTransactions(log);
 	return { log, topics, recovery: { ...counts, damages } };
 }
 
+/** What a crash left of a compaction: a swap that the catalog knows is finished, other files of one go. */
+function finishCompaction({ disk, catalog }: OpenLogOptions, folder: string, { id, swap }: PartitionRow): void {
+	if (swap !== undefined) {
+		renameCleaned(disk, folder, swap);
+		catalog.endSwap(id);
+	}
+	removeAllCleaned(disk, folder);
+}
+
 /** Rows of partitions that are gone, whose deletion a crash cut short, go too. */
 function loadTransactions(log: Log): void {
-	for (const space of [StateSpace.KAFKA_OPEN_TRANSACTION, StateSpace.KAFKA_ABORTED_TRANSACTION]) {
-		for (const [key, value] of log.scanState(space, "")) {
-			const { partitionId, rest } = splitPartitionKey(key);
-			const transactions = log.partitions.get(partitionId)?.transactions;
-			if (transactions === undefined) log.deleteState(space, key);
-			else if (space === StateSpace.KAFKA_OPEN_TRANSACTION) transactions.loadOpen(rest, value);
-			else transactions.loadAborted(rest);
-		}
+	for (const [key, value] of log.scanState(StateSpace.KAFKA_OPEN_TRANSACTION, "")) {
+		const { partitionId, rest } = splitPartitionKey(key);
+		const transactions = log.partitions.get(partitionId)?.transactions;
+		if (transactions === undefined) log.deleteState(StateSpace.KAFKA_OPEN_TRANSACTION, key);
+		else transactions.loadOpen(rest, value);
+	}
+	// There may be very many: one of each partition tells.
+	for (let from = ""; ; ) {
+		const [row] = log.pageState(StateSpace.KAFKA_ABORTED_TRANSACTION, from, undefined, 1);
+		if (row === undefined) return;
+		const { partitionId } = splitPartitionKey(row[0]);
+		const partition = log.partitions.get(partitionId);
+		if (partition !== undefined) partition.transactions.loadAborted(partition.endOffset);
+		else new PartitionTransactions(partitionId, log).forget();
+		from = behindPartition(partitionId);
 	}
 }
 
@@ -126,30 +149,17 @@ export function addPartition(
 	return partition;
 }
 
-/** A new partition's folder, empty and durable. */
-export function newPartitionFolder(
+/** Of a new partition: its folder is made with its first segment. What an earlier topic may have left in its place goes. */
+export function newSegmentSet(
 	disk: Disk,
 	dataFolder: string,
 	topic: string,
 	number: number,
 	topicId: string,
 ): SegmentSet {
-	const folder = partitionFolder(dataFolder, topic, number);
-	disk.removeDirectory(folder);
-	prepareFolder(disk, folder, topicId);
-	return new SegmentSet(disk, folder, 0);
-}
-
-function prepareFolder(disk: Disk, folder: string, topicId: string): void {
-	const metadata = joinPath(folder, PARTITION_METADATA);
-	if (disk.exists(metadata)) return;
-	disk.makeDirectory(folder);
-	const file = disk.open(metadata, "create");
-	file.write([Buffer.from(partitionMetadata(topicId))], 0);
-	file.syncNow();
-	file.close();
-	disk.syncDirectory(folder);
-	disk.syncDirectory(joinPath(folder, ".."));
+	const path = partitionFolder(dataFolder, topic, number);
+	if (disk.exists(path)) disk.removeDirectory(path);
+	return new SegmentSet(disk, new PartitionFolder(disk, path, topicId, false), 0);
 }
 
 /** Applies an entry; returns how many batches the segments did not have yet. */
@@ -167,14 +177,17 @@ function replayEntry(log: Log, state: StateTable, entry: ReadEntry): number {
 	return added;
 }
 
-/** Folders of deleted topics go; folders that no topic of the catalog owns are set aside, never read, never removed. */
-function tidyFolders({ disk, catalog, dataFolder, logger }: OpenLogOptions): void {
+/**
+ * Folders of deleted topics go; folders that no topic of the catalog owns are set aside, never read, never removed.
+ * Returns the names of the others, and whether each has its metadata.
+ */
+function tidyFolders({ disk, catalog, dataFolder, logger }: OpenLogOptions): ReadonlyMap<string, boolean> {
 	const root = joinPath(dataFolder, TOPICS_FOLDER);
 	const deleted = catalog.deletedTopics();
 	const deletedIds = new Set(deleted.map(({ id }) => id));
 	const owned = new Map<string, string>();
-	for (const { id, name } of catalog.topics())
-		for (const { number } of catalog.partitions(id)) owned.set(`${name}-${number}`, id);
+	const found = new Map<string, boolean>();
+	for (const { topicId, topic, number } of catalog.partitionOwners()) owned.set(`${topic}-${number}`, topicId);
 	for (const name of disk.list(root)) {
 		if (name.endsWith(STRAY_SUFFIX)) continue;
 		const folder = joinPath(root, name);
@@ -183,7 +196,10 @@ function tidyFolders({ disk, catalog, dataFolder, logger }: OpenLogOptions): voi
 			continue;
 		}
 		const topicId = readTopicId(disk, folder);
-		if (topicId === undefined ? owned.has(name) : owned.get(name) === topicId) continue;
+		if (topicId === undefined ? owned.has(name) : owned.get(name) === topicId) {
+			found.set(name, topicId !== undefined);
+			continue;
+		}
 		const empty = !disk.list(folder).some((file) => file.endsWith(LOG_SUFFIX));
 		if (empty || (topicId !== undefined && deletedIds.has(topicId))) disk.removeDirectory(folder);
 		else {
@@ -193,6 +209,7 @@ function tidyFolders({ disk, catalog, dataFolder, logger }: OpenLogOptions): voi
 	}
 	disk.syncDirectory(root);
 	for (const { id } of deleted) catalog.forgetDeletedTopic(id);
+	return found;
 }
 
 function readTopicId(disk: Disk, folder: string): string | undefined {

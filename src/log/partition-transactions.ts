@@ -1,7 +1,8 @@
 /**
  * The transactions of Kafka's producers in one partition: which are open, so that nobody who wants committed records
  * reads beyond their first (the last stable offset), and which were aborted, so that readers leave them out.
- * Both are rows of the state table, written in the commit that has the records or the marker itself.
+ * Both are rows of the state table, written in the commit that has the records or the marker itself. The open ones are in
+ * memory too; the aborted ones are not, however many a partition has.
  */
 import type { CommitListener } from "./commit.ts";
 import { StateSpace } from "./state-spaces.ts";
@@ -9,6 +10,13 @@ import { StateSpace } from "./state-spaces.ts";
 /** Its records in a partition lie from `firstOffset` up to `lastOffset`, which is its marker. */
 export interface AbortedTransaction {
 	readonly producerId: number;
+	readonly firstOffset: number;
+	readonly lastOffset: number;
+}
+
+/** For records from `lookedFrom` to `lastOffset`: those from `firstOffset` on were aborted. */
+interface KnownTransaction {
+	readonly lookedFrom: number;
 	readonly firstOffset: number;
 	readonly lastOffset: number;
 }
@@ -21,20 +29,34 @@ export interface TransactionRows {
 	onCommit(listener: CommitListener): void;
 }
 
+const { KAFKA_OPEN_TRANSACTION: OPEN, KAFKA_ABORTED_TRANSACTION: ABORTED } = StateSpace;
+
 /** Of a partition's id, in front of each of its rows' keys. */
 const ID_DIGITS = 8;
 /** 53 bits. */
-const OFFSET_DIGITS = 14;
+const NUMBER_DIGITS = 14;
+/**
+ * An aborted transaction has two rows: by its marker's offset, and, behind this, by its producer and its marker's offset.
+ * It comes behind all hexadecimal digits.
+ */
+const BY_PRODUCER = "p";
+/** Behind every hexadecimal digit, before `BY_PRODUCER`. */
+const DIGITS_END = "g";
+/** Rows read at a time: most look for few. */
+const FIRST_PAGE = 16;
 const PAGE = 256;
-/** What the rows of one transaction's end take in a commit, bytes, at most. */
-export const TRANSACTION_ROW_BYTES = 64;
+/** Producers of a partition whose aborted transactions are remembered. */
+const KNOWN_MAX = 16;
+const FORMAT = 1;
+/** What `begin` takes in a commit, bytes, at most. */
+export const TRANSACTION_ROW_BYTES = 96;
 
 /** Begins the key of every row that belongs to a partition. */
 export function partitionKey(partitionId: number): string {
 	return partitionId.toString(16).padStart(ID_DIGITS, "0");
 }
 
-const offsetKey = (offset: number): string => offset.toString(16).padStart(OFFSET_DIGITS, "0");
+const numberKey = (value: number): string => value.toString(16).padStart(NUMBER_DIGITS, "0");
 
 /** A row's key as `partitionKey` began it. */
 export function splitPartitionKey(key: string): { partitionId: number; rest: string } {
@@ -46,11 +68,15 @@ export class PartitionTransactions {
 	readonly #rows: TransactionRows;
 	/** Producer id -> offset of its first record. */
 	readonly #open = new Map<number, number>();
+	/** The smallest in `#open`. */
+	#firstOpen = Number.POSITIVE_INFINITY;
 	/** Ended by markers that are not durable yet. */
 	readonly #ending = new Set<{ readonly firstOffset: number }>();
-	#firstOpen = Number.POSITIVE_INFINITY;
-	/** Markers of aborted transactions; none is at or above it. */
+	#firstUnstable = Number.POSITIVE_INFINITY;
+	/** No marker of an aborted transaction is at or above it. */
 	#abortedBelow = 0;
+	/** By producer, what was found last: who reads on asks for the same again. */
+	readonly #known = new Map<number, KnownTransaction>();
 
 	constructor(partitionId: number, rows: TransactionRows) {
 		this.#prefix = partitionKey(partitionId);
@@ -59,18 +85,20 @@ export class PartitionTransactions {
 
 	/** A row found at start: the key without the partition. */
 	loadOpen(key: string, value: Uint8Array): void {
-		this.#open.set(Number.parseInt(key, 16), readNumber(value, 0));
-		this.#openChanged();
+		const firstOffset = readNumber(value, 0);
+		this.#open.set(Number.parseInt(key, 16), firstOffset);
+		this.#firstOpen = Math.min(this.#firstOpen, firstOffset);
+		this.#changed();
 	}
 
-	/** A row found at start: the key without the partition. */
-	loadAborted(key: string): void {
-		this.#abortedBelow = Math.max(this.#abortedBelow, Number.parseInt(key, 16) + 1);
+	/** Rows of aborted transactions were found at start, their markers somewhere before `endOffset`. */
+	loadAborted(endOffset: number): void {
+		this.#abortedBelow = endOffset;
 	}
 
-	/** Of the oldest open transaction; Infinity: none is open. */
+	/** Of the oldest open transaction; Infinity: none is open. One whose end is not durable yet is open. */
 	get firstOpenOffset(): number {
-		return this.#firstOpen;
+		return this.#firstUnstable;
 	}
 
 	/** Offset of the producer's first record in its open transaction. */
@@ -81,9 +109,11 @@ export class PartitionTransactions {
 	/** The producer's record at `offset`, appended in this commit, is its transaction's first here. */
 	begin(producerId: number, offset: number): void {
 		if (this.#open.has(producerId)) return;
-		this.#rows.putState(StateSpace.KAFKA_OPEN_TRANSACTION, this.#prefix + offsetKey(producerId), numbers(offset));
+		this.#rows.putState(OPEN, this.#prefix + numberKey(producerId), numbers(offset));
 		this.#open.set(producerId, offset);
-		this.#openChanged();
+		if (offset >= this.#firstOpen) return;
+		this.#firstOpen = offset;
+		this.#changed();
 	}
 
 	/** The marker at `offset`, appended in this commit, ends the producer's transaction. Readers see it once it is durable. */
@@ -91,93 +121,133 @@ export class PartitionTransactions {
 		const firstOffset = this.#open.get(producerId);
 		// Nothing of it was written here.
 		if (firstOffset === undefined) return;
-		this.#rows.deleteState(StateSpace.KAFKA_OPEN_TRANSACTION, this.#prefix + offsetKey(producerId));
-		if (outcome === "abort") {
-			const key = this.#prefix + offsetKey(offset);
-			this.#rows.putState(StateSpace.KAFKA_ABORTED_TRANSACTION, key, numbers(producerId, firstOffset));
-			this.#abortedBelow = offset + 1;
-		}
+		this.#rows.deleteState(OPEN, this.#prefix + numberKey(producerId));
 		this.#open.delete(producerId);
+		if (firstOffset === this.#firstOpen) this.#findFirstOpen();
+		if (outcome === "abort") {
+			// Whatever is aborted later begins at or behind this: who looks for those before it need not look further.
+			const stableOffset = Math.min(this.#firstOpen, offset + 1);
+			const value = numbers(producerId, firstOffset, stableOffset);
+			this.#rows.putState(ABORTED, this.#prefix + numberKey(offset), value);
+			this.#rows.putState(ABORTED, this.#producerKey(producerId) + numberKey(offset), numbers(firstOffset));
+			this.#abortedBelow = offset + 1;
+			this.#known.delete(producerId);
+		}
 		const ending = { firstOffset };
 		this.#ending.add(ending);
 		this.#rows.onCommit({
 			committed: () => {
 				this.#ending.delete(ending);
-				this.#openChanged();
+				this.#changed();
 			},
 		});
 	}
 
-	/** Aborted transactions with a record or their marker at `from` or above, and records before `to`. */
+	/**
+	 * Aborted transactions with a record or their marker at `from` or above, and records before `to`, which is at most the
+	 * last stable offset. Retention forgets them with their records: what it says is whole while the log begins at `from`
+	 * or before.
+	 */
 	aborted(from: number, to: number): AbortedTransaction[] {
 		const found: AbortedTransaction[] = [];
 		if (from >= this.#abortedBelow) return found;
-		for (const transaction of this.#abortedFrom(from)) if (transaction.firstOffset < to) found.push(transaction);
+		for (const [key, value] of this.#all(ABORTED, numberKey(from), DIGITS_END)) {
+			const firstOffset = readNumber(value, 1);
+			const lastOffset = Number.parseInt(key.slice(ID_DIGITS), 16);
+			if (firstOffset < to) found.push({ producerId: readNumber(value, 0), firstOffset, lastOffset });
+			if (readNumber(value, 2) >= to) break;
+		}
 		return found;
 	}
 
-	/** Whether the transactional batch at `offset` belongs to a transaction that was aborted. */
+	/** Whether the transactional batch at `offset`, before the last stable offset, belongs to a transaction that was aborted. */
 	isAborted(producerId: number, offset: number): boolean {
 		if (offset >= this.#abortedBelow) return false;
-		// The producer's next marker is that of the transaction in question, if that was aborted.
-		for (const transaction of this.#abortedFrom(offset))
-			if (transaction.producerId === producerId) return transaction.firstOffset <= offset;
-		return false;
+		let known = this.#known.get(producerId);
+		if (known === undefined || offset < known.lookedFrom || offset > known.lastOffset) {
+			known = this.#lookUp(producerId, offset);
+			if (this.#known.size >= KNOWN_MAX) this.#known.clear();
+			this.#known.set(producerId, known);
+		}
+		return known.firstOffset <= offset;
+	}
+
+	/** The producer's first aborted transaction that ends at `offset` or above; it has one transaction at a time. */
+	#lookUp(producerId: number, offset: number): KnownTransaction {
+		const key = this.#producerKey(producerId);
+		const [row] = this.#rows.pageState(ABORTED, key + numberKey(offset), key + DIGITS_END, 1);
+		if (row === undefined)
+			return { lookedFrom: offset, firstOffset: Number.POSITIVE_INFINITY, lastOffset: Number.POSITIVE_INFINITY };
+		const lastOffset = Number.parseInt(row[0].slice(key.length), 16);
+		return { lookedFrom: offset, firstOffset: readNumber(row[1], 0), lastOffset };
 	}
 
 	/** Nothing before `offset` can be read any more. */
 	forgetBelow(offset: number): void {
-		for (const [key] of this.#all(StateSpace.KAFKA_ABORTED_TRANSACTION)) {
-			if (Number.parseInt(key.slice(ID_DIGITS), 16) >= offset) return;
-			this.#rows.deleteState(StateSpace.KAFKA_ABORTED_TRANSACTION, key);
+		for (const [key, value] of this.#all(ABORTED, "", numberKey(offset))) {
+			this.#rows.deleteState(ABORTED, key);
+			this.#rows.deleteState(ABORTED, this.#producerKey(readNumber(value, 0)) + key.slice(ID_DIGITS));
 		}
+	}
+
+	/** Compaction has removed all of the producer's aborted transaction whose marker was at `offset`. */
+	forgetAborted(producerId: number, offset: number): void {
+		this.#rows.deleteState(ABORTED, this.#prefix + numberKey(offset));
+		this.#rows.deleteState(ABORTED, this.#producerKey(producerId) + numberKey(offset));
 	}
 
 	/** The partition is deleted. */
 	forget(): void {
-		for (const space of [StateSpace.KAFKA_OPEN_TRANSACTION, StateSpace.KAFKA_ABORTED_TRANSACTION])
-			for (const [key] of this.#all(space)) this.#rows.deleteState(space, key);
+		for (const space of [OPEN, ABORTED])
+			for (const [key] of this.#all(space, "", `${BY_PRODUCER}${DIGITS_END}`)) this.#rows.deleteState(space, key);
 		this.#open.clear();
-		this.#openChanged();
+		this.#known.clear();
+		this.#findFirstOpen();
+		this.#changed();
 	}
 
-	*#abortedFrom(offset: number): Generator<AbortedTransaction> {
-		for (const [key, value] of this.#all(StateSpace.KAFKA_ABORTED_TRANSACTION, offsetKey(offset)))
-			yield {
-				producerId: readNumber(value, 0),
-				firstOffset: readNumber(value, 8),
-				lastOffset: Number.parseInt(key.slice(ID_DIGITS), 16),
-			};
+	#producerKey(producerId: number): string {
+		return this.#prefix + BY_PRODUCER + numberKey(producerId);
 	}
 
-	/** In the order of their keys. */
-	*#all(space: number, from = ""): Generator<[key: string, value: Uint8Array]> {
-		const to = `${this.#prefix}g`; // behind every hexadecimal digit
-		for (let next = this.#prefix + from; ; ) {
-			const page = this.#rows.pageState(space, next, to, PAGE);
+	/** In the order of their keys: those of the partition, behind it from `from` on and before `to`. */
+	*#all(space: number, from: string, to: string): Generator<[key: string, value: Uint8Array]> {
+		for (let next = this.#prefix + from, limit = FIRST_PAGE; ; limit = PAGE) {
+			const page = this.#rows.pageState(space, next, this.#prefix + to, limit);
 			yield* page;
 			const last = page.at(-1);
-			if (last === undefined || page.length < PAGE) return;
+			if (last === undefined || page.length < limit) return;
 			next = `${last[0]}\0`;
 		}
 	}
 
-	#openChanged(): void {
+	#findFirstOpen(): void {
 		let first = Number.POSITIVE_INFINITY;
 		for (const offset of this.#open.values()) first = Math.min(first, offset);
-		for (const { firstOffset } of this.#ending) first = Math.min(first, firstOffset);
 		this.#firstOpen = first;
+	}
+
+	#changed(): void {
+		let first = this.#firstOpen;
+		for (const { firstOffset } of this.#ending) first = Math.min(first, firstOffset);
+		this.#firstUnstable = first;
 	}
 }
 
+/** The first key behind all rows of the partition. */
+export function behindPartition(partitionId: number): string {
+	return partitionKey(partitionId + 1);
+}
+
 function numbers(...values: readonly number[]): Buffer {
-	const bytes = Buffer.alloc(8 * values.length);
+	const bytes = Buffer.alloc(1 + 8 * values.length);
+	bytes[0] = FORMAT;
 	values.forEach((value, i) => {
-		bytes.writeBigUInt64BE(BigInt(value), 8 * i);
+		bytes.writeBigUInt64BE(BigInt(value), 1 + 8 * i);
 	});
 	return bytes;
 }
 
-function readNumber(bytes: Uint8Array, at: number): number {
-	return Number(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).readBigUInt64BE(at));
+function readNumber(bytes: Uint8Array, index: number): number {
+	return Number(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).readBigUInt64BE(1 + 8 * index));
 }

@@ -4,6 +4,7 @@
  * durable, that is, below the high watermark.
  */
 
+import type { TakeBuffer } from "../base/buffer-pool.ts";
 import { BrokerError, DamageError } from "../base/errors.ts";
 import type { PartitionConfig } from "../catalog/partition-config.ts";
 import {
@@ -23,6 +24,8 @@ import type { SegmentSet } from "./segment-set.ts";
 export interface Watcher {
 	/** The high watermark moved. Called right after the commit; must not throw. */
 	advanced(partition: Partition): void;
+	/** The partition's topic was deleted. Must not throw. */
+	closed?(): void;
 }
 
 /** A batch is sealed at this size, so that one read of it is never large. */
@@ -98,13 +101,17 @@ export class Partition {
 
 	/** Records before it are durable and belong to no transaction that is still open: what everybody may read. */
 	get lastStableOffset(): number {
-		return Math.min(this.transactions.firstOpenOffset, this.#highWatermark);
+		// Retention may have taken the first records of an open transaction.
+		return Math.min(Math.max(this.transactions.firstOpenOffset, this.logStartOffset), this.#highWatermark);
 	}
 
 	/** Whether the batch, before the last stable offset, has records for people: no markers, nothing of an aborted transaction. */
 	isVisible(header: BatchHeader): boolean {
 		if (header.isControl) return false;
-		return !header.isTransactional || !this.transactions.isAborted(header.producerId, header.baseOffset);
+		if (!header.isTransactional) return true;
+		// With the records before the log's start it was forgotten which were aborted.
+		if (header.lastOffset < this.logStartOffset) return false;
+		return !this.transactions.isAborted(header.producerId, header.baseOffset);
 	}
 
 	/** Memory held by committed batches that are in no file yet. */
@@ -253,7 +260,7 @@ export class Partition {
 			if (began < 0) began = timestamp;
 			if (
 				run.length > 0 &&
-				(timestamp - began > this.config.segmentMs ||
+				(timestamp - began > this.segments.rollAfterMs(segment, this.config) ||
 					!segment.fits(lastOffsetOf(append), bytes + batch.length, this.config.segmentBytes))
 			)
 				break;
@@ -298,18 +305,18 @@ export class Partition {
 	/**
 	 * Whole durable batches from the one that holds `offset`: at least one if there are any before `end`, else at
 	 * most `maxBytes`. Empty at `end`. Who reads beyond the last stable offset sees open transactions; aborted ones
-	 * are among what is read: `transactions` knows which. A damaged batch is passed over, and recorded as
+	 * are among what is read: `transactions` knows which. The bytes are in memory of `take`, if given. A damaged batch is passed over, and recorded as
 	 * lost. Throws OFFSET_OUT_OF_RANGE, UNKNOWN_TOPIC_OR_PARTITION once its topic is deleted.
 	 */
-	async read(offset: number, maxBytes: number, end = this.lastStableOffset): Promise<Buffer> {
+	async read(offset: number, maxBytes: number, end = this.lastStableOffset, take?: TakeBuffer): Promise<Buffer> {
 		this.#checkReadable(offset);
 		const tail = this.readTail(offset, end);
-		if (tail !== undefined) return copyWithin(tail, maxBytes);
-		const found = await this.#reader.read(offset, maxBytes, () => this.#checkReadable(offset));
+		if (tail !== undefined) return copyWithin(tail, maxBytes, take);
+		const found = await this.#reader.read(offset, maxBytes, () => this.#checkReadable(offset), take);
 		if ("bytes" in found) return before(found.bytes, end);
 		// All that the files still had from there on is damaged, or was flushed only now.
 		const rest = this.readTail(Math.max(found.next, this.#flushedOffset), end);
-		return rest === undefined ? Buffer.alloc(0) : copyWithin(rest, maxBytes);
+		return rest === undefined ? Buffer.alloc(0) : copyWithin(rest, maxBytes, take);
 	}
 
 	#checkReadable(offset: number): void {
@@ -349,12 +356,55 @@ export class Partition {
 		return undefined;
 	}
 
+	/** The first of the records with the largest timestamp; undefined where none has one. */
+	async newestTimestamp(): Promise<{ offset: number; timestamp: number } | undefined> {
+		let newest = -1;
+		for (const segment of this.segments.list) newest = Math.max(newest, segment.maxTimestamp);
+		for (const { batch } of this.#tail) newest = Math.max(newest, readBatchHeader(batch, 0).maxTimestamp);
+		const found = newest < 0 ? undefined : await this.offsetForTimestamp(newest);
+		if (found !== undefined || newest < 0) return found;
+		// Its record is among those of a segment that are deleted.
+		const left = await this.#largestLeft();
+		return left < 0 ? undefined : this.offsetForTimestamp(left);
+	}
+
+	/** The largest timestamp from the log's start on: all of it is walked. */
+	async #largestLeft(): Promise<number> {
+		let largest = -1;
+		for (let offset = this.logStartOffset; offset < this.#highWatermark; ) {
+			const bytes = await this.read(offset, 256 * 1024, this.#highWatermark);
+			if (bytes.length === 0) break;
+			for (let at = 0; at < bytes.length; ) {
+				const header = readBatchHeader(bytes, at);
+				if (header.baseOffset >= this.logStartOffset) largest = Math.max(largest, header.maxTimestamp);
+				else
+					forEachRecord(bytes, at, (record) => {
+						if (record.offset >= this.logStartOffset) largest = Math.max(largest, record.timestamp);
+					});
+				offset = header.lastOffset + 1;
+				at += header.sizeBytes;
+			}
+		}
+		return largest;
+	}
+
+	/** At start: damage took the last records, but those before the log start were to be deleted anyway; offsets go on from there. */
+	skipToLogStart(): void {
+		const { logStartOffset } = this;
+		if (this.#endOffset >= logStartOffset) return;
+		this.#endOffset = logStartOffset;
+		this.#highWatermark = logStartOffset;
+		this.#flushedOffset = logStartOffset;
+		this.segments.nextOffset = logStartOffset;
+	}
+
 	/** Its topic is deleted: drops what is not in a file; readers find nothing more. */
 	close(): void {
 		this.#closed = true;
 		for (const append of this.#tail.splice(0)) this.#gatherer.giveBack(append);
 		this.#tailBytes = 0;
 		this.segments.close();
+		for (const watcher of this.#watchers) watcher.closed?.();
 	}
 
 	/** Lets go of its files until they are needed again. */
@@ -368,7 +418,7 @@ function lastOffsetOf(append: AppendOperation): number {
 }
 
 /** Copies whole batches, one at least, up to `maxBytes`. */
-function copyWithin(batches: readonly Buffer[], maxBytes: number): Buffer {
+function copyWithin(batches: readonly Buffer[], maxBytes: number, take: TakeBuffer = Buffer.allocUnsafe): Buffer {
 	let bytes = 0;
 	let count = 0;
 	for (const batch of batches) {
@@ -376,7 +426,11 @@ function copyWithin(batches: readonly Buffer[], maxBytes: number): Buffer {
 		bytes += batch.length;
 		count += 1;
 	}
-	return Buffer.concat(count === batches.length ? batches : batches.slice(0, count), bytes);
+	if (bytes === 0) return Buffer.alloc(0);
+	const copy = take(bytes).subarray(0, bytes);
+	let at = 0;
+	for (let i = 0; i < count; i++) at += (batches[i] as Buffer).copy(copy, at);
+	return copy;
 }
 
 /** The batches of `bytes` that begin before `end`. */

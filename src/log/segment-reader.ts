@@ -2,6 +2,7 @@
  * Reads a partition's batches from its segment files: where a batch lies, what of it is sound, and what to do about
  * damage. Sequential readers find their place again without a look-up.
  */
+import type { TakeBuffer } from "../base/buffer-pool.ts";
 import { BATCH_HEADER_BYTES, readBatchHeader } from "../record/batch.ts";
 import { batchProblem, type Segment } from "./segment.ts";
 import type { SegmentSet } from "./segment-set.ts";
@@ -42,26 +43,32 @@ export class SegmentReader {
 	 * Whole sound batches from the one that holds `offset`: at least one, else at most `maxBytes`; or the offset from
 	 * which on the files have nothing sound. `check` throws when there is nothing to be read there any more.
 	 */
-	async read(offset: number, maxBytes: number, check: () => void): Promise<{ bytes: Buffer } | { next: number }> {
+	async read(
+		offset: number,
+		maxBytes: number,
+		check: () => void,
+		take?: TakeBuffer,
+	): Promise<{ bytes: Buffer } | { next: number }> {
 		const { segments } = this.#source;
 		for (let from = offset; ; ) {
-			const place = this.#place(from);
+			// Behind the last batch a damaged one may look like more to come.
+			const place = from < this.#source.flushedOffset() ? this.#place(from) : undefined;
 			if (place === undefined) return { next: from };
 			const { segment, position } = place;
-			let bytes = await segment.read(position, Math.max(maxBytes, BATCH_HEADER_BYTES));
-			let end = soundBytes(bytes, from, maxBytes);
+			let bytes = await segment.read(position, Math.max(maxBytes, BATCH_HEADER_BYTES), take);
+			let end = soundBytes(bytes, from, maxBytes, segment.isCleaned);
 			if (end === 0 && segments.has(segment)) {
 				// The first batch is larger than maxBytes, or damaged.
 				const size = firstBatchBytes(bytes);
 				if (size > bytes.length && size <= Math.min(READ_BYTES_MAX, segment.sizeBytes - position)) {
-					bytes = await segment.read(position, size);
-					end = soundBytes(bytes, from, size);
+					bytes = await segment.read(position, size, take);
+					end = soundBytes(bytes, from, size, segment.isCleaned);
 				}
 			}
 			if (end > 0 && this.#isInPlace(place, bytes, from)) {
 				this.#remember(segment, bytes, end, position);
 				const { baseOffset } = readBatchHeader(bytes, 0);
-				if (baseOffset > from)
+				if (baseOffset > from && !segments.mayLack(from, baseOffset))
 					this.#source.lost(segment, position, from, baseOffset, "no batch has the records before it");
 				return { bytes: bytes.subarray(0, end) };
 			}
@@ -104,9 +111,11 @@ export class SegmentReader {
 			let before = position;
 			while (position < segment.sizeBytes) {
 				const header = segment.headerAt(position);
-				// A damaged length may have led here, past what is looked for: go on from where that can be told.
-				if (header === undefined || header.baseOffset > offset)
-					return { segment, offset, position: before, follows: false };
+				if (header === undefined || header.baseOffset > offset) {
+					// A damaged length may have led here, past what is looked for: go on from where that can be told.
+					const inHole = header !== undefined && segment.isCleaned && isSound(segment, before);
+					return { segment, offset, position: inHole ? position : before, follows: false };
+				}
 				before = position;
 				if (header.lastOffset >= offset) return { segment, offset, position, follows: false };
 				position += header.sizeBytes;
@@ -163,8 +172,14 @@ function batchBehind(
 	return sound === undefined ? undefined : { position: sound.position, baseOffset: sound.header.baseOffset };
 }
 
-/** Length of the run of whole and sound batches at the start of `bytes`, the first of which holds `offset` or begins after it. */
-function soundBytes(bytes: Buffer, offset: number, maxBytes: number): number {
+function isSound(segment: Segment, position: number): boolean {
+	const header = segment.headerAt(position);
+	if (header === undefined || header.sizeBytes > READ_BYTES_MAX) return false;
+	return batchProblem(segment.readNow(position, header.sizeBytes), header, segment.baseOffset) === undefined;
+}
+
+/** Length of the run of whole and sound batches at the start of `bytes`, the first of which holds `offset` or begins after it. Compaction leaves gaps between them. */
+function soundBytes(bytes: Buffer, offset: number, maxBytes: number, gaps: boolean): number {
 	let at = 0;
 	let next = 0;
 	while (at + BATCH_HEADER_BYTES <= bytes.length) {
@@ -174,7 +189,7 @@ function soundBytes(bytes: Buffer, offset: number, maxBytes: number): number {
 			const header = readBatchHeader(bytes, at);
 			const end = at + header.sizeBytes;
 			if (end > bytes.length || end > maxBytes) break;
-			if (at === 0 ? header.lastOffset < offset : header.baseOffset !== next) break;
+			if (at === 0 ? header.lastOffset < offset : header.baseOffset !== next && !gaps) break;
 			if (batchProblem(bytes.subarray(at, end), header, next) !== undefined) break;
 			at = end;
 			next = header.lastOffset + 1;

@@ -7,14 +7,23 @@ import { type Disk, joinPath } from "../base/disk.ts";
 import type { SegmentState } from "../catalog/catalog.ts";
 import type { PartitionConfig } from "../catalog/partition-config.ts";
 import { readBatchHeader } from "../record/batch.ts";
+import { murmur2 } from "../record/partitioner.ts";
 import { baseOffsetOf, INDEX_SUFFIX, LOG_SUFFIX, segmentName, TIME_INDEX_SUFFIX } from "./layout.ts";
+import type { PartitionFolder } from "./partition-folder.ts";
 import { Segment } from "./segment.ts";
+
+/** What compaction has done to a partition, as the catalog knows it. */
+export interface CleanedState {
+	readonly cleanedOffset: number;
+	readonly cleanedSegments: readonly { readonly baseOffset: number }[];
+}
 
 /** Acknowledged bytes that are gone, found while segments were opened. */
 export type OnDamage = (file: string, position: number, what: string) => void;
 
 export class SegmentSet {
 	readonly folder: string;
+	readonly #place: PartitionFolder;
 	readonly #disk: Disk;
 	#segments: Segment[] = [];
 	logStartOffset: number;
@@ -24,31 +33,47 @@ export class SegmentSet {
 	namesChanged = false;
 	/** Everything before it is synced. */
 	checkpointOffset = 0;
+	/** The active segment at the last checkpoint: the catalog knows its bytes, so nothing but appends may change it or what follows. */
+	checkpointBase = -1;
+	/** Compaction has done with all records before it. */
+	cleanedOffset = 0;
 	#closed = false;
 
-	constructor(disk: Disk, folder: string, logStartOffset: number) {
+	constructor(disk: Disk, place: PartitionFolder, logStartOffset: number) {
 		this.#disk = disk;
-		this.folder = folder;
+		this.#place = place;
+		this.folder = place.path;
 		this.logStartOffset = logStartOffset;
 		this.nextOffset = logStartOffset;
 	}
 
 	/**
 	 * Opens what the checkpoint vouches for, unread. Whatever lies behind it is removed: the journal has
-	 * it, and what a cache shows there need not be on the medium.
+	 * it, and what a cache shows there need not be on the medium. `isClean`: as for `Segment.restore`.
 	 */
-	recover(checkpointOffset: number, state: SegmentState | undefined, config: PartitionConfig, damage: OnDamage): void {
+	recover(
+		checkpointOffset: number,
+		state: SegmentState | undefined,
+		config: PartitionConfig,
+		damage: OnDamage,
+		cleaned: CleanedState = { cleanedOffset: 0, cleanedSegments: [] },
+		isClean = false,
+	): void {
 		this.checkpointOffset = checkpointOffset;
 		this.nextOffset = checkpointOffset;
+		this.cleanedOffset = cleaned.cleanedOffset;
 		const activeBase = state?.baseOffset ?? -1;
+		this.checkpointBase = activeBase;
+		const cleanedBases = new Set(cleaned.cleanedSegments.map(({ baseOffset }) => baseOffset));
 		for (const base of this.#bases()) {
-			if (base <= activeBase) this.#segments.push(new Segment(this.#disk, this.folder, base));
+			if (base <= activeBase)
+				this.#segments.push(new Segment(this.#disk, this.folder, base, { isCleaned: cleanedBases.has(base) }));
 			else this.#remove(base);
 		}
 		if (state === undefined) return;
 		const active = this.#segments.at(-1);
 		if (active?.baseOffset === activeBase) {
-			const problem = active.restore(state, config.indexIntervalBytes);
+			const problem = active.restore(state, config.indexIntervalBytes, isClean);
 			if (problem !== undefined) damage(active.path, problem.position, problem.what);
 		} else if (state.sizeBytes > 0 && checkpointOffset > this.logStartOffset) {
 			// Retention may take a segment that ends just where the checkpoint is.
@@ -74,14 +99,31 @@ export class SegmentSet {
 			active !== undefined &&
 			(active.sizeBytes === 0 || active.fits(lastOffset, batch.length, config.segmentBytes))
 		) {
-			const aged = active.firstTimestamp >= 0 && header.maxTimestamp - active.firstTimestamp > config.segmentMs;
+			const age = header.maxTimestamp - active.firstTimestamp;
+			const aged = active.firstTimestamp >= 0 && age > this.rollAfterMs(active, config);
 			if (!aged) return active;
 		}
 		active?.seal();
+		this.#place.make();
 		const segment = new Segment(this.#disk, this.folder, header.baseOffset);
 		this.#segments.push(segment);
 		this.namesChanged = true;
 		return segment;
+	}
+
+	/** A segment older than this ends. The jitter is the segment's own, so that it is the same after a restart. */
+	rollAfterMs({ path }: Segment, config: PartitionConfig): number {
+		const { segmentMs, segmentJitterMs, cleanupPolicy, maxCompactionLagMs } = config;
+		const mostMs = cleanupPolicy.compact ? Math.min(segmentMs, maxCompactionLagMs) : segmentMs;
+		if (segmentJitterMs === 0) return mostMs;
+		return mostMs - ((murmur2(Buffer.from(path)) >>> 0) / 2 ** 32) * Math.min(segmentJitterMs, mostMs);
+	}
+
+	/** Whether offsets from `from` up to `to` may be missing: compaction wrote every segment that stands for them. */
+	mayLack(from: number, to: number): boolean {
+		for (let segment = this.find(from); segment !== undefined && segment.baseOffset < to; segment = this.after(segment))
+			if (!segment.isCleaned) return false;
+		return true;
 	}
 
 	has(segment: Segment): boolean {
@@ -112,7 +154,16 @@ export class SegmentSet {
 		return undefined;
 	}
 
-	/** Oldest segments that retention by time or size takes now; never the active one, nor what is not yet synced. */
+	/** Oldest segments that no reader can reach any more; never the active one, nor what is not yet synced. */
+	beforeLogStart(): Segment[] {
+		const count = this.#segments.findIndex((_, i) => {
+			const next = this.#segments[i + 1];
+			return next === undefined || next.baseOffset > Math.min(this.logStartOffset, this.checkpointOffset);
+		});
+		return this.#segments.slice(0, Math.max(0, count));
+	}
+
+	/** Oldest segments that retention takes now, those before the log start included; never the active one, nor what is not yet synced. */
 	expired(nowMs: number, config: PartitionConfig): Segment[] {
 		const expired: Segment[] = [];
 		let bytes = 0;
@@ -121,9 +172,12 @@ export class SegmentSet {
 			const segment = this.#segments[i] as Segment;
 			const next = this.#segments[i + 1] as Segment;
 			if (next.baseOffset > this.checkpointOffset) break;
-			const old =
-				config.retentionMs >= 0 && segment.maxTimestamp >= 0 && nowMs - segment.maxTimestamp > config.retentionMs;
-			const large = config.retentionBytes >= 0 && bytes - segment.sizeBytes >= config.retentionBytes;
+			// What compaction left empty is as old as it need be.
+			const isOld =
+				segment.sizeBytes === 0 || (segment.maxTimestamp >= 0 && nowMs - segment.maxTimestamp > config.retentionMs);
+			const old = config.cleanupPolicy.delete && config.retentionMs >= 0 && isOld;
+			const large =
+				config.cleanupPolicy.delete && config.retentionBytes >= 0 && bytes - segment.sizeBytes >= config.retentionBytes;
 			if (!old && !large && next.baseOffset > this.logStartOffset) break;
 			expired.push(segment);
 			bytes -= segment.sizeBytes;
@@ -138,6 +192,18 @@ export class SegmentSet {
 		this.namesChanged = true;
 	}
 
+	/** `segment`, whose files have taken their places, stands for `replaced` from now on. */
+	replace(replaced: readonly Segment[], segment: Segment): void {
+		const at = this.#segments.indexOf(replaced[0] as Segment);
+		this.#segments = this.#segments.toSpliced(at, replaced.length, segment);
+	}
+
+	/** A checkpoint is in the catalog. */
+	checkpointed(offset: number, activeBase: number): void {
+		this.checkpointOffset = offset;
+		this.checkpointBase = activeBase;
+	}
+
 	/** Makes all of it durable, and names with it. After a rejection nothing since the last checkpoint is to be trusted. */
 	async sync(): Promise<void> {
 		const names = this.namesChanged;
@@ -148,8 +214,10 @@ export class SegmentSet {
 				// Retention may have removed it meanwhile.
 				if (segment.dirty && this.has(segment)) await segment.sync();
 			}
-			if (names && !this.#closed) this.#disk.syncDirectory(this.folder);
+			if (names && !this.#closed) await this.#place.sync();
 		} catch (error) {
+			// Deleted meanwhile: its folder has another name, or is gone.
+			if (this.#closed) return;
 			// Final whatever its code, ENOSPC too: the kernel may have dropped the pages that it could not write.
 			throw new Error(`${this.folder} could not be synced: ${(error as Error).message}`, { cause: error });
 		}

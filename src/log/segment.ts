@@ -4,6 +4,7 @@
  * batches only, in offset order; it is durable as far as the last checkpoint, the journal has the rest.
  */
 
+import type { TakeBuffer } from "../base/buffer-pool.ts";
 import { type Disk, type DiskFile, joinPath } from "../base/disk.ts";
 import type { SegmentState } from "../catalog/catalog.ts";
 import { BATCH_HEADER_BYTES, type BatchHeader, readBatchHeader } from "../record/batch.ts";
@@ -48,15 +49,19 @@ export class Segment {
 	#maxTimestampOffset = -1;
 	/** Timestamp of the first batch: the segment's age counts from it. -1 while empty. */
 	firstTimestamp = -1;
+	/** Compaction wrote it: offsets may be missing in it, and it is right so. */
+	readonly isCleaned: boolean;
 	#sinceIndexEntry = 0;
 
-	constructor(disk: Disk, folder: string, baseOffset: number) {
+	/** `suffix` comes behind the names of its files: one that is not a part of the log yet. */
+	constructor(disk: Disk, folder: string, baseOffset: number, { isCleaned = false, suffix = "" } = {}) {
 		this.#disk = disk;
 		this.baseOffset = baseOffset;
+		this.isCleaned = isCleaned;
 		const name = joinPath(folder, segmentName(baseOffset));
-		this.path = name + LOG_SUFFIX;
-		this.#index = new EntryFile(disk, name + INDEX_SUFFIX, INDEX_ENTRY_BYTES);
-		this.#timeIndex = new EntryFile(disk, name + TIME_INDEX_SUFFIX, TIME_ENTRY_BYTES);
+		this.path = name + LOG_SUFFIX + suffix;
+		this.#index = new EntryFile(disk, name + INDEX_SUFFIX + suffix, INDEX_ENTRY_BYTES);
+		this.#timeIndex = new EntryFile(disk, name + TIME_INDEX_SUFFIX + suffix, TIME_ENTRY_BYTES);
 		this.sizeBytes = disk.fileSize(this.path) ?? 0;
 	}
 
@@ -123,9 +128,25 @@ export class Segment {
 	/**
 	 * Goes back to the checkpoint: what is behind it is cut off (the journal has it), and the last block
 	 * of each file is written once more, since neither a power cut nor a cache that outlived a failed
-	 * sync can be told from the outside. Returns what is wrong before the checkpoint, if anything.
+	 * sync can be told from the outside. Returns what is wrong before the checkpoint, if anything. `isClean`: all was
+	 * synced when the last process ended, and nothing is written where the files have the sizes they had then.
 	 */
-	restore(state: SegmentState, indexIntervalBytes: number): { position: number; what: string } | undefined {
+	restore(
+		state: SegmentState,
+		indexIntervalBytes: number,
+		isClean = false,
+	): { position: number; what: string } | undefined {
+		this.#sinceIndexEntry = state.sinceIndexEntry;
+		this.firstTimestamp = state.firstTimestamp;
+		this.#maxTimestamp = state.maxTimestamp;
+		this.#maxTimestampOffset = state.maxTimestampOffset;
+		if (
+			isClean &&
+			this.sizeBytes === state.sizeBytes &&
+			this.#index.count === state.indexEntries &&
+			this.#timeIndex.count === state.timeIndexEntries
+		)
+			return undefined;
 		this.dirty = true;
 		if (this.sizeBytes > state.sizeBytes) {
 			this.#open().truncate(state.sizeBytes);
@@ -137,10 +158,6 @@ export class Segment {
 			this.#open().write([tail], tailPosition);
 			this.sizeBytes = state.sizeBytes;
 		}
-		this.#sinceIndexEntry = state.sinceIndexEntry;
-		this.firstTimestamp = state.firstTimestamp;
-		this.#maxTimestamp = state.maxTimestamp;
-		this.#maxTimestampOffset = state.maxTimestampOffset;
 		if (
 			this.sizeBytes === state.sizeBytes &&
 			restoreEntries(this.#index, state.indexEntries, state.indexTailCrc) &&
@@ -219,6 +236,15 @@ export class Segment {
 		}
 	}
 
+	/** As `seal`, and makes its three files, whether there is anything in them or not. */
+	finish(): void {
+		this.#open();
+		this.#index.make();
+		this.#timeIndex.make();
+		this.seal();
+		this.dirty = true;
+	}
+
 	/** Makes its three files durable. */
 	async sync(): Promise<void> {
 		if (!this.dirty) return;
@@ -256,12 +282,17 @@ export class Segment {
 	}
 
 	/** Reads up to `bytes` from `position`; fewer only at the end. Off the event loop. */
-	async read(position: number, bytes: number): Promise<Buffer> {
-		const target = Buffer.allocUnsafeSlow(Math.max(0, Math.min(bytes, this.sizeBytes - position)));
+	read(position: number, bytes: number, take: TakeBuffer = Buffer.allocUnsafeSlow): Promise<Buffer> {
+		const wanted = Math.max(0, Math.min(bytes, this.sizeBytes - position));
+		return this.readInto(take(wanted).subarray(0, wanted), position);
+	}
+
+	/** As `read`, into `target`. */
+	async readInto(target: Buffer, position: number): Promise<Buffer> {
+		const wanted = target.subarray(0, Math.max(0, Math.min(target.length, this.sizeBytes - position)));
 		this.#reads += 1;
 		try {
-			const got = await this.#open().read(target, position);
-			return got === target.length ? target : target.subarray(0, got);
+			return wanted.subarray(0, await this.#open().read(wanted, position));
 		} finally {
 			this.#doneReading();
 		}

@@ -28,7 +28,7 @@ export const StateSpace = {
 	KAFKA_GROUP: 14,
 	/** Consumer group, topic and partition -> committed offset. */
 	KAFKA_OFFSET: 15,
-	/** Producer id, consumer group, topic and partition -> an offset of a transaction that is still open. */
+	/** Consumer group, topic, partition and producer id -> an offset of a transaction that is still open. */
 	KAFKA_PENDING_OFFSET: 16,
 	/** Bridges to other MQTT brokers: where each stands. */
 	MQTT_BRIDGE: 8,

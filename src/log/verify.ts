@@ -5,8 +5,9 @@
 
 import { type Disk, type DiskFile, joinPath } from "../base/disk.ts";
 import { DamageError, StartError } from "../base/errors.ts";
-import { Catalog, type PartitionRow, type TopicRow } from "../catalog/catalog.ts";
+import { Catalog, type CleanedSegment, type PartitionRow, type TopicRow } from "../catalog/catalog.ts";
 import { BatchError, validateBatch } from "../record/batch.ts";
+import { crc32c } from "../record/crc32c.ts";
 import { BLOCK_BYTES, type FileStamp, readEntryHeader } from "./entry.ts";
 import {
 	findLaterEntry,
@@ -18,7 +19,14 @@ import {
 	readEntry,
 	readHeaderCopies,
 } from "./journal-file.ts";
-import { baseOffsetOf, CATALOG_FILE, JOURNAL_FOLDER, PARTITION_METADATA, partitionFolder } from "./layout.ts";
+import {
+	baseOffsetOf,
+	CATALOG_FILE,
+	CLEANED_SUFFIX,
+	JOURNAL_FOLDER,
+	PARTITION_METADATA,
+	partitionFolder,
+} from "./layout.ts";
 import { Segment } from "./segment.ts";
 import { indexProblems } from "./verify-indexes.ts";
 
@@ -92,6 +100,8 @@ const NOTHING: VerifySummary = {
 	bytes: 0,
 };
 const CATALOG_PAGE_BYTES = 4096;
+/** Read at once for a file's checksum. */
+const CRC_READ_BYTES = 1024 * 1024;
 
 interface Counts {
 	topics: number;
@@ -158,28 +168,30 @@ class Verification {
 	*#partition(topic: TopicRow, row: PartitionRow): Generator<Finding> {
 		this.#counts.partitions += 1;
 		const folder = partitionFolder(this.#dataFolder, topic.name, row.number);
-		if (!this.#disk.exists(joinPath(folder, PARTITION_METADATA)))
+		// Before its first segment a partition has no folder.
+		if (this.#disk.exists(folder) && !this.#disk.exists(joinPath(folder, PARTITION_METADATA)))
 			yield { level: "warning", file: joinPath(folder, PARTITION_METADATA), position: 0, what: "the file is missing" };
 		const bases = this.#disk
 			.list(folder)
 			.map(baseOffsetOf)
 			.filter((base) => base !== undefined)
 			.sort((a, b) => a - b);
-		let next = Math.max(row.logStartOffset, bases[0] ?? row.logStartOffset);
-		if (bases.length > 0 && (bases[0] as number) > row.logStartOffset)
+		const cleaned = new Map(row.cleanedSegments.map((one) => [one.baseOffset, one]));
+		for (const one of row.cleanedSegments)
+			if (!bases.includes(one.baseOffset) && one.nextOffset > row.logStartOffset) bases.push(one.baseOffset);
+		bases.sort((a, b) => a - b);
+		let next = bases[0] ?? row.logStartOffset;
+		if (next > row.logStartOffset)
 			yield { level: "damage", file: folder, position: 0, what: `no segment has offset ${row.logStartOffset}` };
 		for (const base of bases) {
-			const segment = new Segment(this.#disk, folder, base);
-			if (base > next)
-				yield {
-					level: "damage",
-					file: segment.path,
-					position: 0,
-					what: `offsets ${next} to ${base - 1} are missing before this segment`,
-				};
-			next = yield* this.#segment(segment, row, Math.max(base, next));
+			if (row.swap?.replaced.includes(base) === true) continue;
+			const segment = this.#open(folder, base, row, cleaned.get(base));
+			// Nobody can read what is before the log start.
+			if (base > Math.max(next, row.logStartOffset))
+				yield damageAt(segment.path, 0, `offsets ${next} to ${base - 1} are missing before this segment`);
+			next = yield* this.#segment(segment, row, base, cleaned.get(base));
 		}
-		if (next < row.checkpointOffset)
+		if (Math.max(next, row.logStartOffset) < row.checkpointOffset)
 			yield {
 				level: "damage",
 				file: folder,
@@ -190,9 +202,38 @@ class Verification {
 		this.#ends.set(row.id, { next: row.checkpointOffset, name: `${topic.name}-${row.number}` });
 	}
 
-	/** Returns the offset after the segment's last record. */
-	*#segment(segment: Segment, row: PartitionRow, from: number): Generator<Finding, number> {
+	/** Where a crash came between the catalog and the names of a swap, the new segment still has its other name. */
+	#open(folder: string, base: number, { swap }: PartitionRow, cleaned: CleanedSegment | undefined): Segment {
+		const segment = new Segment(this.#disk, folder, base, { isCleaned: cleaned !== undefined });
+		if (swap?.baseOffset !== base || !this.#disk.exists(segment.path + CLEANED_SUFFIX)) return segment;
+		return new Segment(this.#disk, folder, base, { isCleaned: true, suffix: CLEANED_SUFFIX });
+	}
+
+	/** A compacted segment's records may have gaps, which show no damage: its bytes do. */
+	*#cleanedBytes(segment: Segment, { sizeBytes, crc }: CleanedSegment): Generator<Finding> {
+		if (segment.sizeBytes !== sizeBytes) {
+			yield damageAt(
+				segment.path,
+				Math.min(segment.sizeBytes, sizeBytes),
+				`the file has ${segment.sizeBytes} bytes; compaction wrote ${sizeBytes}`,
+			);
+			return;
+		}
+		let sum = 0;
+		for (let at = 0; at < sizeBytes; at += CRC_READ_BYTES)
+			sum = crc32c(segment.readNow(at, CRC_READ_BYTES), 0, undefined, sum);
+		if (sum !== crc) yield damageAt(segment.path, 0, "the file is not what compaction wrote: its CRC-32C is wrong");
+	}
+
+	/** Returns the offset after the segment's last record; of a compacted one, after the last that it stands for. */
+	*#segment(
+		segment: Segment,
+		row: PartitionRow,
+		from: number,
+		cleaned: CleanedSegment | undefined,
+	): Generator<Finding, number> {
 		this.#counts.segments += 1;
+		if (cleaned !== undefined) yield* this.#cleanedBytes(segment, cleaned);
 		const findings: Finding[] = [];
 		const batches = new Map<number, { lastOffset: number; maxTimestamp: number }>();
 		let next = from;
@@ -202,12 +243,12 @@ class Verification {
 				batches.set(at, { lastOffset: header.lastOffset, maxTimestamp: header.maxTimestamp });
 				this.#counts.batches += 1;
 				this.#counts.records += header.count;
-				if (header.baseOffset > next)
+				if (header.baseOffset > Math.max(next, row.logStartOffset) && cleaned === undefined)
 					findings.push(damageAt(segment.path, at, `offsets ${next} to ${header.baseOffset - 1} are missing`));
 				if (header.leaderEpoch !== 0)
 					findings.push(damageAt(segment.path, at + 12, `leader epoch ${header.leaderEpoch}; 0 was written`));
 				next = header.lastOffset + 1;
-				const problem = recordsProblem(batch);
+				const problem = recordsProblem(batch, cleaned !== undefined);
 				if (problem !== undefined) findings.push(damageAt(segment.path, at, problem));
 			});
 			yield* findings.splice(0);
@@ -225,7 +266,7 @@ class Verification {
 			next = sound.header.baseOffset;
 		}
 		const activeBase = row.segment?.baseOffset ?? -1;
-		if (segment.baseOffset <= activeBase)
+		if (segment.baseOffset <= activeBase && row.swap?.baseOffset !== segment.baseOffset)
 			for (const problem of indexProblems(
 				this.#disk,
 				segment,
@@ -235,7 +276,7 @@ class Verification {
 				yield damageOf(problem);
 		this.#done(segment.footprintBytes);
 		segment.release();
-		return next;
+		return cleaned?.nextOffset ?? next;
 	}
 
 	*#journal(): Generator<Finding> {
@@ -372,9 +413,9 @@ function damageOf(error: DamageError): Finding {
 	return { level: "damage", file: error.file, position: error.position, what: error.message };
 }
 
-function recordsProblem(batch: Buffer): string | undefined {
+function recordsProblem(batch: Buffer, compacted: boolean): string | undefined {
 	try {
-		validateBatch(batch, 0);
+		validateBatch(batch, 0, { compacted });
 		return undefined;
 	} catch (error) {
 		if (error instanceof BatchError) return error.message;

@@ -54,6 +54,12 @@ export interface ValidateOptions {
 export interface ValidatedBatch extends BatchHeader {
 	/** The largest of the records themselves; producers may have set the header's wrong (`repairMaxTimestamp`). */
 	readonly largestTimestamp: number;
+	/** Of those that have one; Infinity: none has. */
+	readonly smallestTimestamp: number;
+	/** Records whose key is null. */
+	readonly withoutKey: number;
+	/** What came out of its compression; 0 without. */
+	readonly decompressedBytes: number;
 }
 
 /**
@@ -77,18 +83,25 @@ export function validateBatch(bytes: Buffer, position: number, options: Validate
 			`${header.count} records with last offset delta ${header.lastOffsetDelta}`,
 		);
 	}
-	if (header.producerId < 0 && (header.isTransactional || header.baseSequence >= 0)) {
-		throw new BatchError(position + 43, "INVALID_RECORD", "a transaction or a sequence without a producer id");
+	// A sequence without a producer id means nothing: clients in use send 0 there.
+	if (header.producerId < 0 && header.isTransactional) {
+		throw new BatchError(position + 43, "INVALID_RECORD", "a transaction without a producer id");
 	}
 	const view = new RecordView(bytes, position, header, options.maxDecompressedBytes ?? MAX_DECOMPRESSED_BYTES);
 	let largestTimestamp = -1;
+	let smallestTimestamp = Number.POSITIVE_INFINITY;
+	let withoutKey = 0;
 	while (view.next()) {
-		if (view.timestamp > largestTimestamp) largestTimestamp = view.timestamp;
+		const { timestamp } = view;
+		if (timestamp > largestTimestamp) largestTimestamp = timestamp;
+		if (timestamp >= 0 && timestamp < smallestTimestamp) smallestTimestamp = timestamp;
+		if (view.keyStart < 0) withoutKey += 1;
 		if (header.isControl && view.keyEnd - view.keyStart < CONTROL_KEY_BYTES) {
 			throw new BatchError(position, "INVALID_RECORD", "a control record's key is cut short");
 		}
 	}
-	return { ...header, largestTimestamp };
+	const decompressedBytes = header.codec === "none" ? 0 : view.source.length;
+	return { ...header, largestTimestamp, smallestTimestamp, withoutKey, decompressedBytes };
 }
 
 /** Sets the header's largest timestamp to what the records have, and the checksum. */

@@ -23,6 +23,11 @@ const SMALLEST_RECORD_HEADER_BYTES = 2;
  */
 export class RecordView {
 	source: Buffer;
+	/** Of the whole record, from its length on. */
+	start = 0;
+	end = 0;
+	/** Where the length of its key stands: all before it counts from the batch's header. */
+	keyLengthStart = 0;
 	offset = 0;
 	/** Milliseconds since 1970; -1: none. */
 	timestamp = -1;
@@ -156,6 +161,9 @@ export class RecordView {
 		}
 		this.#offsetDelta = offsetDelta;
 		this.offset = batch.baseOffset + offsetDelta;
+		this.start = start;
+		this.end = recordEnd;
+		this.keyLengthStart = reader.position;
 		const keyBytes = this.#lengthOf(reader, "key", true);
 		this.keyStart = keyBytes < 0 ? -1 : reader.position;
 		this.keyEnd = keyBytes < 0 ? -1 : reader.position + keyBytes;

@@ -102,7 +102,7 @@ describe("a catalog", () => {
 		catalog.forgetDeletedTopic(topic.id);
 		expect(catalog.deletedTopics()).toEqual([]);
 		catalog.createTopic({ ...topic, id: "id-2" }, 1);
-		catalog.addPartitions("id-2", 1, 2);
+		catalog.alterTopic("id-2", {}, 1, 2);
 		expect(catalog.partitions("id-2").map(({ id, number }) => [id, number])).toEqual([
 			[3, 0],
 			[4, 1],

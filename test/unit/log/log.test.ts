@@ -315,3 +315,14 @@ it("keeps an index durable that was written while a checkpoint was under way", a
 		for (const [name, content] of files) expect(after.get(name), name).toEqual(content);
 	}
 });
+
+it("a few records in each of many commits take little memory while they wait for their file", async () => {
+	const world = newWorld();
+	for (let i = 0; i < 50; i++) {
+		append(world, text(`record ${i}`));
+		await world.finish(world.log.whenCommitted());
+	}
+	expect(partition(world).tailBytes).toBeGreaterThan(0);
+	expect(partition(world).tailBytes).toBeLessThan(50 * 150);
+	expect((await valuesIn(world)).map(String)).toEqual(Array.from({ length: 50 }, (_, i) => `record ${i}`));
+});

@@ -51,6 +51,38 @@ describe("segments", () => {
 		expect(bases(await newWorld(7))).toEqual([0, 2, 4, 6]);
 		expect(bases(await newWorld(4, (i) => i * 1001))).toEqual([0, 1, 2, 3]);
 	});
+
+	it("of a compacted topic begin anew in time for max.compaction.lag.ms", async () => {
+		const roll = async (set: Record<string, string>) => {
+			const world = await newWorld(0);
+			world.broker.topics.alter("t", { set: { "segment.bytes": "1000000", "max.compaction.lag.ms": "300", ...set } });
+			await append(world, 9, (i) => i * 100);
+			await world.finish(world.log.checkpoint());
+			return bases(world);
+		};
+		expect(await roll({})).toEqual([0]);
+		expect(await roll({ "cleanup.policy": "compact" })).toEqual([0, 4, 8]);
+	});
+
+	it("end earlier by a jitter of up to segment.jitter.ms, each by its own, the same after a restart", async () => {
+		const world = await newWorld(0);
+		world.broker.topics.alter("t", { set: { "segment.bytes": "1000000", "segment.jitter.ms": "800" } });
+		await append(world, 120, (i) => i * 50);
+		await world.finish(world.log.checkpoint());
+		const lengths = bases(world).map((base, i, all) => (all[i + 1] ?? Number.NaN) - base);
+		lengths.pop();
+		expect(new Set(lengths).size).toBeGreaterThan(2);
+		// A segment ends with the first record that is more than its age limit younger than its first.
+		expect(Math.min(...lengths)).toBeGreaterThanOrEqual(200 / 50);
+		expect(Math.max(...lengths)).toBeLessThanOrEqual(1000 / 50 + 1);
+		const [segment] = one(world).segments.list;
+		const { config } = one(world);
+		const age = segment && one(world).segments.rollAfterMs(segment, config);
+		await world.stop();
+		world.start();
+		const [again] = one(world).segments.list;
+		expect(again && one(world).segments.rollAfterMs(again, config)).toBe(age);
+	});
 });
 
 describe("retention", () => {
@@ -83,6 +115,20 @@ describe("retention", () => {
 		enforceRetention(world.log);
 		expect(bases(world)).toEqual([4, 6]);
 		world.broker.topics.alter("t", { set: { "retention.bytes": "0" } });
+		enforceRetention(world.log);
+		expect(bases(world)).toEqual([6]);
+	});
+
+	it("takes nothing of a topic without delete in its cleanup.policy, whatever its age and size", async () => {
+		const world = await newWorld(8);
+		for (const policy of ["compact", ""]) {
+			world.broker.topics.alter("t", {
+				set: { "cleanup.policy": policy, "retention.bytes": "0", "retention.ms": "0" },
+			});
+			enforceRetention(world.log);
+			expect(bases(world)).toEqual([0, 2, 4, 6]);
+		}
+		world.broker.topics.alter("t", { set: { "cleanup.policy": "compact,delete" } });
 		enforceRetention(world.log);
 		expect(bases(world)).toEqual([6]);
 	});

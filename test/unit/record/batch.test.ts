@@ -205,7 +205,6 @@ describe("a batch that is refused, though its checksum is right", () => {
 		["a timestamp beyond 2^53", 27, "0020000000000000", "INVALID_RECORD"],
 		["a timestamp below -1", 35, "fffffffffffffffe", "INVALID_RECORD"],
 		["a producer id below -1", 43, "fffffffffffffffe", "INVALID_RECORD"],
-		["a sequence without a producer", 53, "00000000", "INVALID_RECORD"],
 		["a transaction without a producer", 21, "0010", "INVALID_RECORD"],
 		["more records than its bytes can hold", 57, "7fffffff", "INVALID_RECORD"],
 		["fewer records than its offsets", 57, "00000001", "INVALID_RECORD"],
