@@ -12,12 +12,16 @@ import type { Random } from "../base/random.ts";
 import { Catalog } from "../catalog/catalog.ts";
 import { CatalogInUse, type DatabaseLocation } from "../catalog/database.ts";
 import type { TopicConfig } from "../catalog/topic-config.ts";
+import { Cleaner, type CleanerOptions } from "../log/cleaner.ts";
 import type { JournalOptions } from "../log/journal.ts";
 import { CATALOG_FILE } from "../log/layout.ts";
 import type { Log } from "../log/log.ts";
 import { type OpenedLog, openLog } from "../log/open-log.ts";
 import { enforceRetention } from "../log/retention.ts";
+import { DEFAULT_GROUPS_OPTIONS, Groups, type GroupsOptions } from "./groups/groups.ts";
+import { DEFAULT_PRODUCER_EXPIRATION_MS, type ProducerStateOptions, ProducerStates } from "./producer-states.ts";
 import { Topics } from "./topics.ts";
+import { DEFAULT_TRANSACTIONS_OPTIONS, Transactions, type TransactionsOptions } from "./transactions/transactions.ts";
 
 export interface BrokerOptions {
 	readonly dataFolder: string;
@@ -30,6 +34,12 @@ export interface BrokerOptions {
 	readonly defaultPartitions: number;
 	/** The broker's keys that topics' defaults come from (`log.segment.bytes` ...), as text. */
 	readonly topicDefaults: TopicConfig;
+	/** Without it nothing is compacted. */
+	readonly cleaner?: CleanerOptions;
+	/** What is left out is as by default. */
+	readonly groups?: Partial<GroupsOptions>;
+	readonly transactions?: Partial<TransactionsOptions>;
+	readonly producers?: ProducerStateOptions;
 	/** Storage failed: the process must stop; the next start recovers. */
 	readonly onFailure: (error: Error) => void;
 	/** For simulations; else the catalog is a file in the data folder. */
@@ -45,20 +55,28 @@ export interface BrokerSeams {
 
 export class Broker {
 	readonly clock: Clock;
+	readonly random: Random;
 	readonly logger: Logger;
+	readonly dataFolder: string;
 	readonly pressure: Pressure;
 	readonly log: Log;
 	readonly topics: Topics;
+	readonly groups: Groups;
+	readonly transactions: Transactions;
+	readonly producers: ProducerStates;
 	readonly catalog: Catalog;
 	readonly recovery: OpenedLog["recovery"];
+	readonly cleaner: Cleaner | undefined;
 	#retention: Timer | undefined;
 	#stopped = false;
 
 	private constructor(options: BrokerOptions, seams: BrokerSeams, catalog: Catalog) {
 		const { disk, clock, random, logger } = seams;
 		this.clock = clock;
+		this.random = random;
 		this.logger = logger;
 		this.catalog = catalog;
+		this.dataFolder = options.dataFolder;
 		this.pressure = new Pressure(options.memoryBudgetBytes);
 		const { log, topics, recovery } = openLog({ ...options, ...seams, pressure: this.pressure, catalog });
 		this.log = log;
@@ -76,6 +94,24 @@ export class Broker {
 			},
 			topics,
 		);
+		this.producers = new ProducerStates(
+			log,
+			clock,
+			options.producers ?? { expirationMs: DEFAULT_PRODUCER_EXPIRATION_MS },
+		);
+		this.topics.onDeleted(({ partitions }) => {
+			for (const { id } of partitions) this.producers.forget(id);
+		});
+		this.groups = new Groups(
+			{ log, topics: this.topics, clock, random },
+			{ ...DEFAULT_GROUPS_OPTIONS, ...options.groups },
+		);
+		this.transactions = new Transactions(
+			{ log, clock, logger, producers: this.producers, offsets: this.groups.offsets },
+			{ ...DEFAULT_TRANSACTIONS_OPTIONS, ...options.transactions },
+		);
+		this.producers.transactions = this.transactions;
+		this.cleaner = options.cleaner === undefined ? undefined : new Cleaner(log, random, options.cleaner);
 		const check = (): void => {
 			if (this.#stopped || log.failed !== undefined) return;
 			this.enforceRetention();
@@ -109,6 +145,11 @@ export class Broker {
 	async stop(): Promise<void> {
 		this.#stopped = true;
 		this.#retention?.cancel();
+		this.groups.stop();
+		this.transactions.stop();
+		this.producers.stop();
+		await this.cleaner?.stop();
+		this.topics.stop();
 		await this.log.stop();
 		this.catalog.close();
 	}

@@ -10,16 +10,17 @@ import type { Random } from "../base/random.ts";
 import { type Catalog, newUuid } from "../catalog/catalog.ts";
 import {
 	checkTopicConfig,
+	checkTopicConfigTogether,
 	partitionConfig,
 	TOPIC_CONFIGS,
 	type TopicConfig,
+	topicConfigDefinition,
 	topicConfigValue,
 } from "../catalog/topic-config.ts";
 import { asideName, DELETED_SUFFIX, TOPICS_FOLDER } from "../log/layout.ts";
 import type { Log } from "../log/log.ts";
-import { addPartition, newPartitionFolder, type TopicPartitions } from "../log/open-log.ts";
+import { addPartition, newSegmentSet, type TopicPartitions } from "../log/open-log.ts";
 import type { Partition } from "../log/partition.ts";
-import type { SegmentSet } from "../log/segment-set.ts";
 
 export interface Topic {
 	/** A UUID. */
@@ -73,19 +74,31 @@ export interface TopicServices {
 }
 
 export const PARTITIONS_MAX = 10_000;
+/** Of a deleted topic, in one turn of the event loop. */
+const FOLDERS_REMOVED_AT_ONCE = 16;
 
 export class Topics {
 	readonly #services: TopicServices;
 	readonly #byName = new Map<string, Topic>();
+	readonly #byId = new Map<string, Topic>();
+	/** Names as `flat` has them: what would collide. */
+	readonly #byFlatName = new Map<string, string>();
 	readonly #listeners: (() => void)[] = [];
+	#stopped = false;
+	readonly #deletionListeners: ((topic: Topic) => void)[] = [];
 
 	constructor(services: TopicServices, opened: readonly TopicPartitions[]) {
 		this.#services = services;
-		for (const { row, partitions } of opened) this.#byName.set(row.name, { ...row, partitions });
+		for (const { row, partitions } of opened) this.#set({ ...row, partitions });
 	}
 
 	get(name: string): Topic | undefined {
 		return this.#byName.get(name);
+	}
+
+	/** By its UUID. */
+	getById(id: string): Topic | undefined {
+		return this.#byId.get(id);
 	}
 
 	/** By name. */
@@ -98,47 +111,58 @@ export class Topics {
 		this.#listeners.push(listener);
 	}
 
-	/** Throws TOPIC_ALREADY_EXISTS, INVALID_TOPIC_EXCEPTION, INVALID_PARTITIONS, INVALID_CONFIG, KAFKA_STORAGE_ERROR. */
-	create(spec: TopicSpec): Topic {
-		const { catalog, clock, random, defaultPartitions } = this.#services;
+	/** `listener` is called when a topic is gone from the catalog, and before one of the same name can be made. */
+	onDeleted(listener: (topic: Topic) => void): void {
+		this.#deletionListeners.push(listener);
+	}
+
+	/** The broker's keys that topics' defaults come from. */
+	get defaults(): TopicConfig {
+		return this.#services.defaults;
+	}
+
+	/** What `create` would make of `spec`; throws what it would throw but for KAFKA_STORAGE_ERROR. */
+	checkNew(spec: TopicSpec): { partitions: number; config: Record<string, string> } {
+		const { defaultPartitions, defaults } = this.#services;
 		checkTopicName(spec.name);
-		const existing = this.#byName.get(spec.name);
-		if (existing !== undefined) {
-			if (spec.ifNotExists === true) return existing;
-			throw new BrokerError("TOPIC_ALREADY_EXISTS", `topic ${spec.name} exists already`);
-		}
+		if (this.#byName.has(spec.name)) throw new BrokerError("TOPIC_ALREADY_EXISTS", `topic ${spec.name} exists already`);
 		this.#refuseCollision(spec.name);
 		const partitions = spec.partitions ?? defaultPartitions;
 		checkPartitions(partitions);
-		const row = {
-			id: newUuid(random),
-			name: spec.name,
-			createdMs: clock.now(),
-			config: checkTopicConfig(spec.config ?? {}),
-		};
-		const folders = storing(() => {
-			const made = this.#makeFolders(row.id, row.name, 0, partitions);
-			catalog.createTopic(row, partitions);
-			return made;
-		});
-		const topic: Topic = { ...row, partitions: this.#openPartitions(row.id, row.name, row.config, folders) };
-		this.#byName.set(spec.name, topic);
+		const config = checkTopicConfig(spec.config ?? {});
+		checkTopicConfigTogether(config, defaults);
+		return { partitions, config };
+	}
+
+	/** Throws TOPIC_ALREADY_EXISTS, INVALID_TOPIC_EXCEPTION, INVALID_PARTITIONS, INVALID_CONFIG, KAFKA_STORAGE_ERROR. */
+	create(spec: TopicSpec): Topic {
+		const { catalog, clock, random } = this.#services;
+		const existing = this.#byName.get(spec.name);
+		if (existing !== undefined && spec.ifNotExists === true) return existing;
+		const { partitions, config } = this.checkNew(spec);
+		const row = { id: newUuid(random), name: spec.name, createdMs: clock.now(), config };
+		storing(() => catalog.createTopic(row, partitions));
+		const topic: Topic = { ...row, partitions: this.#openPartitions(row.id, row.name, row.config, 0) };
+		this.#set(topic);
 		this.#changed();
 		return topic;
 	}
 
-	/** Throws UNKNOWN_TOPIC_OR_PARTITION. */
+	/** Throws UNKNOWN_TOPIC_OR_PARTITION, KAFKA_STORAGE_ERROR. */
 	delete(name: string): void {
 		const { catalog, disk, log, dataFolder } = this.#services;
 		const topic = this.#need(name);
-		catalog.deleteTopic(topic.id);
+		storing(() => catalog.deleteTopic(topic.id));
 		this.#byName.delete(name);
+		this.#byId.delete(topic.id);
+		if (this.#byFlatName.get(flat(name)) === name) this.#byFlatName.delete(flat(name));
 		const root = joinPath(dataFolder, TOPICS_FOLDER);
 		for (const partition of topic.partitions) {
 			log.partitions.delete(partition.id);
 			partition.close();
 			if (log.refusal === undefined) partition.transactions.forget();
 		}
+		for (const listener of this.#deletionListeners) listener(topic);
 		this.#changed();
 		const renamed: string[] = [];
 		for (const { segments, number } of topic.partitions) {
@@ -149,34 +173,64 @@ export class Topics {
 			renamed.push(folder);
 		}
 		disk.syncDirectory(root);
-		for (const folder of renamed) disk.removeDirectory(folder);
-		disk.syncDirectory(root);
-		catalog.forgetDeletedTopic(topic.id);
+		this.#removeFolders(renamed, root, topic.id);
 	}
 
-	/** Throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_CONFIG, INVALID_PARTITIONS; all or nothing. */
-	alter(name: string, changes: TopicChanges): Topic {
-		const { catalog, defaults } = this.#services;
+	/** A few at a time: those of very many partitions would hold up everybody. What a stop leaves goes at the next start. */
+	#removeFolders(folders: string[], root: string, topicId: string): void {
+		const { catalog, clock, disk, log } = this.#services;
+		for (const folder of folders.splice(0, FOLDERS_REMOVED_AT_ONCE)) disk.removeDirectory(folder);
+		if (folders.length === 0) {
+			disk.syncDirectory(root);
+			catalog.forgetDeletedTopic(topicId);
+			return;
+		}
+		clock.soon(() => {
+			if (this.#stopped) return;
+			try {
+				this.#removeFolders(folders, root, topicId);
+			} catch (error) {
+				log.services.logger.warn("folders of a deleted topic are left for the next start", { error: String(error) });
+			}
+		});
+	}
+
+	/** Nothing more is removed in the background. */
+	stop(): void {
+		this.#stopped = true;
+	}
+
+	/** What `alter` would make of the topic; throws what it would throw but for the disk's errors. */
+	checkChanges(
+		name: string,
+		changes: TopicChanges,
+	): { topic: Topic; config: Record<string, string>; partitions: number } {
 		const topic = this.#need(name);
 		const config: Record<string, string> = { ...topic.config };
 		for (const key of changes.unset ?? []) {
-			checkTopicConfig({ [key]: config[key] ?? "4096" });
-			delete config[key];
+			delete config[topicConfigDefinition(key).name];
 		}
 		Object.assign(config, checkTopicConfig(changes.set ?? {}));
+		checkTopicConfigTogether(config, this.#services.defaults);
 		const before = topic.partitions.length;
 		const partitions = changes.partitions ?? before;
 		checkPartitions(partitions);
 		if (partitions < before)
 			throw new BrokerError("INVALID_PARTITIONS", `topic ${name} has ${before} partitions; their number can only grow`);
-		const folders = this.#makeFolders(topic.id, name, before, partitions);
-		if (changes.set !== undefined || changes.unset !== undefined) catalog.setTopicConfig(topic.id, config);
-		if (partitions > before) catalog.addPartitions(topic.id, before, partitions);
+		return { topic, config, partitions };
+	}
+
+	/** Throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_CONFIG, INVALID_PARTITIONS, KAFKA_STORAGE_ERROR; all or nothing. */
+	alter(name: string, changes: TopicChanges): Topic {
+		const { catalog, defaults } = this.#services;
+		const { topic, config, partitions } = this.checkChanges(name, changes);
+		const before = topic.partitions.length;
+		storing(() => catalog.alterTopic(topic.id, config, before, partitions));
 		const settings = partitionConfig(config, defaults);
 		for (const partition of topic.partitions) partition.config = settings;
-		const added = this.#openPartitions(topic.id, name, config, folders);
+		const added = this.#openPartitions(topic.id, name, config, before);
 		const altered: Topic = { ...topic, config, partitions: [...topic.partitions, ...added] };
-		this.#byName.set(name, altered);
+		this.#set(altered);
 		this.#changed();
 		return altered;
 	}
@@ -202,6 +256,12 @@ export class Topics {
 		};
 	}
 
+	#set(topic: Topic): void {
+		this.#byName.set(topic.name, topic);
+		this.#byId.set(topic.id, topic);
+		this.#byFlatName.set(flat(topic.name), topic.name);
+	}
+
 	#need(name: string): Topic {
 		const topic = this.#byName.get(name);
 		if (topic === undefined)
@@ -209,43 +269,29 @@ export class Topics {
 		return topic;
 	}
 
-	/** Before the catalog has them: a full disk then leaves no half a topic, and folders that nobody owns go at the next start. */
-	#makeFolders(topicId: string, name: string, from: number, to: number): Map<number, SegmentSet> {
-		const { disk, dataFolder } = this.#services;
-		const folders = new Map<number, SegmentSet>();
-		try {
-			for (let number = from; number < to; number++)
-				folders.set(number, newPartitionFolder(disk, dataFolder, name, number, topicId));
-		} catch (error) {
-			for (const { folder } of folders.values()) disk.removeDirectory(folder);
-			throw error;
-		}
-		return folders;
-	}
-
-	#openPartitions(topicId: string, name: string, config: TopicConfig, folders: Map<number, SegmentSet>): Partition[] {
-		const { catalog, log, defaults } = this.#services;
+	/** Those that the catalog has of the topic from number `from` on. */
+	#openPartitions(topicId: string, name: string, config: TopicConfig, from: number): Partition[] {
+		const { catalog, disk, log, dataFolder, defaults } = this.#services;
 		const settings = partitionConfig(config, defaults);
-		const opened: Partition[] = [];
-		for (const { id, number } of catalog.partitions(topicId)) {
-			const segments = folders.get(number);
-			if (segments !== undefined) opened.push(addPartition(log, id, name, number, segments, settings));
-		}
-		return opened;
+		const added = catalog.partitions(topicId).filter(({ number }) => number >= from);
+		return added.map(({ id, number }) =>
+			addPartition(log, id, name, number, newSegmentSet(disk, dataFolder, name, number, topicId), settings),
+		);
 	}
 
 	/** Kafka's rule: names that differ in `.` and `_` only collide in metric names. */
 	#refuseCollision(name: string): void {
-		const flat = name.replaceAll(".", "_");
-		for (const other of this.#byName.keys())
-			if (other.replaceAll(".", "_") === flat)
-				throw new BrokerError("INVALID_TOPIC_EXCEPTION", `topic ${name} collides with topic ${other}`);
+		const other = this.#byFlatName.get(flat(name));
+		if (other !== undefined)
+			throw new BrokerError("INVALID_TOPIC_EXCEPTION", `topic ${name} collides with topic ${other}`);
 	}
 
 	#changed(): void {
 		for (const listener of this.#listeners) listener();
 	}
 }
+
+const flat = (name: string): string => name.replaceAll(".", "_");
 
 /** Kafka's rule for topic names (org.apache.kafka.common.internals.Topic). Throws INVALID_TOPIC_EXCEPTION. */
 export function checkTopicName(name: string): void {

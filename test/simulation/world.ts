@@ -7,6 +7,7 @@ import { SimulatedDisk } from "../../src/base/disk-simulated.ts";
 import type { Logger } from "../../src/base/logger.ts";
 import type { SimulatedRandom } from "../../src/base/random-simulated.ts";
 import { Broker } from "../../src/broker/broker.ts";
+import type { CleanerOptions } from "../../src/log/cleaner.ts";
 import type { Log } from "../../src/log/log.ts";
 import type { Partition } from "../../src/log/partition.ts";
 import { decodeRecords, readBatchHeader } from "../../src/record/batch.ts";
@@ -25,6 +26,8 @@ export interface WorldOptions {
 	/** Kafka's names. */
 	readonly topicDefaults: Readonly<Record<string, string>>;
 	readonly tearNeighbours: boolean;
+	/** Without it nothing is compacted. */
+	readonly cleaner?: CleanerOptions;
 	/** A sync takes up to this, milliseconds of simulated time. */
 	readonly syncMs: number;
 }
@@ -104,6 +107,7 @@ export class World {
 				retentionCheckMs: 3_600_000,
 				defaultPartitions: 1,
 				topicDefaults: this.#options.topicDefaults,
+				...(this.#options.cleaner === undefined ? {} : { cleaner: this.#options.cleaner }),
 				onFailure: (error) => {
 					this.#failure = error;
 				},

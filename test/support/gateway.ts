@@ -15,6 +15,7 @@ export interface Gateway {
 	readonly process: ChildProcess;
 	readonly mqttPort: number;
 	readonly nativePort: number;
+	readonly kafkaPort: number;
 	readonly httpPort: number;
 	readonly dataDirectory: string;
 	/** SIGKILL, and the process is gone when this resolves. */
@@ -55,16 +56,23 @@ export function until(process: ChildProcess, pattern: RegExp): Promise<RegExpExe
 
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 	const free = "127.0.0.1:0";
-	const settings = { "mqtt.listen": free, "native.listen": free, "http.listen": free, ...options.settings };
+	const settings = {
+		"mqtt.listen": free,
+		"native.listen": free,
+		"kafka.listen": free,
+		"http.listen": free,
+		...options.settings,
+	};
 	const parameters = Object.entries(settings).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
 	const program = options.program ?? HEADWATER;
 	const child = spawn(process.execPath, [program, "start", "--data", options.dataDirectory, ...parameters], {
 		cwd: os.tmpdir(),
 		stdio: ["ignore", "pipe", "pipe"],
 	});
-	const [mqtt, native, http] = await Promise.all([
+	const [mqtt, native, kafka, http] = await Promise.all([
 		until(child, /\bmqtt\b[^\n]*?127\.0\.0\.1:(\d+)/i),
 		until(child, /\bnative\b[^\n]*?127\.0\.0\.1:(\d+)/i),
+		until(child, /\bkafka\b[^\n]*?127\.0\.0\.1:(\d+)/i),
 		until(child, /\bhttp\b[^\n]*?127\.0\.0\.1:(\d+)/i),
 	]);
 	const gone = async (): Promise<number | null> => {
@@ -75,6 +83,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 		process: child,
 		mqttPort: Number(mqtt[1]),
 		nativePort: Number(native[1]),
+		kafkaPort: Number(kafka[1]),
 		httpPort: Number(http[1]),
 		dataDirectory: options.dataDirectory,
 		async kill() {

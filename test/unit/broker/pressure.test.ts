@@ -51,3 +51,24 @@ it("lets a listener wait again from within its relief", () => {
 	pressure.subtract(0);
 	expect(told).toEqual(["first", "again"]);
 });
+
+it("lets the rest of a request be read whatever its parts take, but not over the budget without them", () => {
+	const pressure = new Pressure(100);
+	const told: string[] = [];
+	pressure.arriving(150);
+	expect([pressure.bytes, pressure.over, pressure.full]).toEqual([150, true, false]);
+	pressure.add(101);
+	expect(pressure.full).toBe(true);
+	const both = { relieved: () => void told.push("both") };
+	pressure.onRelief({ relieved: () => void told.push("begins") });
+	pressure.onRelief({ relieved: () => void told.push("reads on") }, true);
+	// It waits for what it asked for last.
+	pressure.onRelief(both);
+	pressure.onRelief(both, true);
+	pressure.subtract(50);
+	expect([pressure.full, told]).toEqual([false, []]);
+	pressure.subtract(1);
+	expect(told).toEqual(["reads on", "both"]);
+	pressure.arriving(-150);
+	expect([pressure.bytes, told]).toEqual([50, ["reads on", "both", "begins"]]);
+});

@@ -78,35 +78,83 @@ describe("making a topic", () => {
 		expect(topics.create({ name: "a.b", ifNotExists: true })).toBe(topics.get("a.b"));
 	});
 
-	it("leaves nothing behind on a full disk, and succeeds when there is space", async () => {
+	it("changes nothing where the catalog has no space", () => {
+		const { topics, catalog } = newWorld().broker;
+		topics.create({ name: "t" });
+		const before = topics.list();
+		const full = () => {
+			throw Object.assign(new Error("database or disk is full"), { code: "SQLITE_FULL" });
+		};
+		Object.assign(catalog, { createTopic: full, alterTopic: full, deleteTopic: full });
+		expect(codeOf(() => topics.create({ name: "n" }))).toBe("KAFKA_STORAGE_ERROR");
+		expect(codeOf(() => topics.alter("t", { partitions: 2, set: { "retention.ms": "1" } }))).toBe(
+			"KAFKA_STORAGE_ERROR",
+		);
+		expect(codeOf(() => topics.delete("t"))).toBe("KAFKA_STORAGE_ERROR");
+		expect(topics.list()).toEqual(before);
+	});
+
+	it("says what would be made, or changed, and makes or changes nothing", () => {
+		const { topics } = newWorld().broker;
+		topics.create({ name: "t" });
+		expect(topics.checkNew({ name: "n", config: { "retention.ms": " 5 " } })).toEqual({
+			partitions: 1,
+			config: { "retention.ms": "5" },
+		});
+		expect(topics.checkChanges("t", { partitions: 3, set: { "retention.ms": "1" } })).toMatchObject({
+			partitions: 3,
+			config: { "retention.ms": "1" },
+		});
+		expect(topics.list()).toMatchObject([{ name: "t", config: {}, partitions: [{ number: 0 }] }]);
+	});
+});
+
+describe("a partition's folder", () => {
+	it("is made with its first segment; a full disk then costs nothing that was acknowledged", async () => {
 		const world = newWorld();
 		const { topics } = world.broker;
-		for (let after = 0; after < 4; after++) {
-			const end = world.disk.inject({
-				operation: "write",
-				code: "ENOSPC",
-				file: /partition\.metadata/,
-				after,
-				times: 1,
-			});
-			const fails = after < 3;
-			if (fails) expect(() => topics.create({ name: "t", partitions: 3 })).toThrow("the disk is full");
-			else topics.create({ name: "t", partitions: 3 });
-			end();
-			expect(topics.list()).toHaveLength(fails ? 0 : 1);
-		}
+		topics.create({ name: "t", partitions: 3 });
+		expect(folders(world)).toEqual([]);
 		append(world.partition("t", 2), "x");
 		await world.finish(world.log.whenCommitted());
+		const full = world.disk.inject({ operation: "write", code: "ENOSPC", file: /partition\.metadata/ });
+		await expect(world.finish(world.log.checkpoint())).rejects.toThrow("ENOSPC");
 		expect(await values(world, "t", 2)).toEqual(["x"]);
-		const failing = world.disk.inject({ operation: "write", code: "ENOSPC", file: /t-4\/partition\.metadata/ });
-		expect(() => topics.alter("t", { partitions: 5, set: { "retention.ms": "1" } })).toThrow("ENOSPC");
-		failing();
-		expect(topics.describe("t").partitions).toHaveLength(3);
-		expect(topics.get("t")?.config).toEqual({});
-		await world.crash("kill", new SimulatedRandom(1));
+		full();
+		append(world.partition("t", 2), "y");
+		await world.finish(world.log.whenCommitted());
+		expect(await values(world, "t", 2)).toEqual(["x", "y"]);
+		await world.finish(world.log.checkpoint());
+		expect(folders(world)).toEqual(["t-2"]);
+		await world.crash("power cut", new SimulatedRandom(1));
 		world.start();
-		expect(world.broker.topics.list().map(({ partitions }) => partitions.length)).toEqual([3]);
-		expect(folders(world)).toEqual(["t-0", "t-1", "t-2"]);
+		expect(await values(world, "t", 2)).toEqual(["x", "y"]);
+		expect(folders(world)).toEqual(["t-2"]);
+	});
+
+	it("is there with its metadata after any power cut that follows a checkpoint, and what is half made before one costs nothing", async () => {
+		for (let seed = 0; seed < 16; seed++) {
+			const world = newWorld();
+			world.broker.topics.create({ name: "t", partitions: 2 });
+			append(world.partition("t", 0), "a");
+			await world.finish(world.log.whenCommitted());
+			if (seed % 2 === 0) await world.finish(world.log.checkpoint());
+			else world.log.flush();
+			await world.crash("power cut", new SimulatedRandom(seed));
+			world.start();
+			expect(world.broker.recovery.damages).toBe(0);
+			expect(world.lines).toEqual([]);
+			expect(await values(world, "t")).toEqual(["a"]);
+			await world.finish(world.log.checkpoint());
+			await world.crash("power cut", new SimulatedRandom(seed));
+			world.start();
+			expect(await values(world, "t")).toEqual(["a"]);
+			expect(folders(world)).toEqual(["t-0"]);
+			const metadata = world.disk.open(`${DATA_FOLDER}/topics/t-0/partition.metadata`, "read");
+			const bytes = Buffer.alloc(metadata.size());
+			metadata.readSync(bytes, 0);
+			expect(bytes.toString()).toBe(`version: 0\ntopic_id: ${world.broker.topics.get("t")?.id}\n`);
+		}
 	});
 });
 
@@ -179,14 +227,16 @@ describe("deleting a topic", () => {
 			world.start();
 			expect(await values(world, "t")).toEqual(["new"]);
 			expect(await values(world, "t", 1)).toEqual([]);
-			expect(folders(world)).toEqual(["t-0", "t-1"]);
+			expect(folders(world)).toEqual(["t-0"]);
 		}
 	});
 
-	it("lets go of a topic with the longest name", () => {
+	it("lets go of a topic with the longest name", async () => {
 		const world = newWorld();
 		const name = "n".repeat(249);
-		world.broker.topics.create({ name, partitions: 11 });
+		for (const partition of world.broker.topics.create({ name, partitions: 11 }).partitions) append(partition, "x");
+		await world.finish(world.log.whenCommitted());
+		await world.finish(world.log.checkpoint());
 		const renamed: string[] = [];
 		const rename = world.disk.rename.bind(world.disk);
 		world.disk.rename = (from, to) => {
@@ -197,6 +247,29 @@ describe("deleting a topic", () => {
 		expect(folders(world)).toEqual([]);
 		expect(Math.max(...renamed.map((to) => to.length))).toBeLessThanOrEqual(255);
 		expect(new Set(renamed).size).toBe(11);
+	});
+
+	it("removes very many folders a few at a time, and the rest at the next start", async () => {
+		const world = newWorld();
+		const { topics } = world.broker;
+		for (const partition of topics.create({ name: "t", partitions: 40 }).partitions) append(partition, "x");
+		await world.finish(world.log.whenCommitted());
+		await world.finish(world.log.checkpoint());
+		topics.delete("t");
+		expect(folders(world).length).toBe(24);
+		expect(folders(world).every((name) => name.endsWith("-delete"))).toBe(true);
+		topics.create({ name: "t", partitions: 2 });
+		await world.finish(new Promise<void>((resolve) => world.clock.after(1, resolve)));
+		expect(folders(world)).toEqual([]);
+		expect(world.broker.catalog.deletedTopics()).toEqual([]);
+		for (const partition of topics.create({ name: "u", partitions: 40 }).partitions) append(partition, "x");
+		await world.finish(world.log.whenCommitted());
+		await world.finish(world.log.checkpoint());
+		topics.delete("u");
+		await world.crash("kill", new SimulatedRandom(1));
+		world.start();
+		expect(folders(world)).toEqual([]);
+		expect(world.broker.topics.list().map(({ name }) => name)).toEqual(["t"]);
 	});
 
 	it("does not disturb a checkpoint under way", async () => {
