@@ -151,7 +151,12 @@ export class GatewayProcess {
 				.replaceAll("{native}", native);
 			return ["/bin/sh", ["-c", `exec ${filled}`]];
 		}
-		const addresses = [`mqtt.listen=${mqtt}`, `native.listen=${native}`, `http.listen=${HOST}:0`];
+		const addresses = [
+			`mqtt.listen=${mqtt}`,
+			`native.listen=${native}`,
+			`kafka.listen=${HOST}:0`,
+			`http.listen=${HOST}:0`,
+		];
 		const listen = addresses.flatMap((address) => ["--set", address]);
 		const program = [ownGateway(), "start", "--data", this.dataDirectory, ...listen];
 		return [process.execPath, [...program, ...(this.#options.arguments ?? [])]];

@@ -8,15 +8,20 @@ import { NodeDisk } from "./base/disk.ts";
 import type { Logger } from "./base/logger.ts";
 import { systemRandom } from "./base/random.ts";
 import { Broker } from "./broker/broker.ts";
+import { MAX_LONG } from "./catalog/config-value.ts";
 import { TOPIC_CONFIGS } from "./catalog/topic-config.ts";
 import { VERSION } from "./cli/version.ts";
-import type { Config } from "./config/keys.ts";
+import { configAsText } from "./config/as-text.ts";
+import { type Config, isKeyName } from "./config/keys.ts";
 import { formatAddress } from "./config/values.ts";
+import { KafkaDoor } from "./kafka/door.ts";
+import type { KafkaOptions } from "./kafka/options.ts";
+import type { CleanerOptions } from "./log/cleaner.ts";
 import type { GatewayStatusParts } from "./native/door.ts";
 import { NativeDoor } from "./native/door.ts";
 
 export interface Listener {
-	/** `mqtt`, `native`, `http`. */
+	/** `mqtt`, `native`, `kafka`, `http`. */
 	readonly door: string;
 	/** `127.0.0.1:1883`, with the port that was taken. */
 	readonly address: string;
@@ -49,6 +54,21 @@ export async function startGateway(config: Config, services: { readonly logger: 
 			retentionCheckMs: config["log.retention.check.interval.ms"],
 			defaultPartitions: config["num.partitions"],
 			topicDefaults: topicDefaults(config),
+			...(config["log.cleaner.enable"] === "true" ? { cleaner: cleanerOptions(config) } : {}),
+			groups: {
+				minSessionTimeoutMs: config["group.min.session.timeout.ms"],
+				maxSessionTimeoutMs: config["group.max.session.timeout.ms"],
+				initialRebalanceDelayMs: config["group.initial.rebalance.delay.ms"],
+				maxSize: config["group.max.size"],
+				offsetsRetentionMs: config["offsets.retention.minutes"] * 60_000,
+				offsetsRetentionCheckMs: config["offsets.retention.check.interval.ms"],
+				maxMetadataBytes: config["offset.metadata.max.bytes"],
+			},
+			transactions: {
+				maxTimeoutMs: config["transaction.max.timeout.ms"],
+				idExpirationMs: config["transactional.id.expiration.ms"],
+			},
+			producers: { expirationMs: config["producer.id.expiration.ms"] },
 			onFailure: failure.resolve,
 		},
 		{ disk: new NodeDisk(), clock: systemClock, random: systemRandom, logger },
@@ -66,6 +86,7 @@ export async function startGateway(config: Config, services: { readonly logger: 
 		},
 		{ status },
 	);
+	const kafka = new KafkaDoor(broker, kafkaOptions(config));
 	const http = new HttpDoor(
 		{
 			...config["http.listen"],
@@ -86,7 +107,11 @@ export async function startGateway(config: Config, services: { readonly logger: 
 			pid: process.pid,
 			dataDirectory: config["data.directory"],
 			listeners: [...listeners],
-			connections: { mqtt: mqtt.stats().connections, native: native.stats().connections },
+			connections: {
+				mqtt: mqtt.stats().connections,
+				native: native.stats().connections,
+				kafka: kafka.stats().connections,
+			},
 			memory: {
 				residentBytes: memory.rss,
 				heapBytes: memory.heapUsed,
@@ -107,6 +132,7 @@ export async function startGateway(config: Config, services: { readonly logger: 
 	try {
 		listeners.push({ door: "mqtt", address: await mqtt.start() });
 		listeners.push({ door: "native", address: await native.start() });
+		listeners.push({ door: "kafka", address: await kafka.start() });
 		listeners.push({ door: "http", address: await http.start() });
 		bridges.start();
 	} catch (error) {
@@ -119,9 +145,26 @@ export async function startGateway(config: Config, services: { readonly logger: 
 		failed: failure.promise,
 		async stop() {
 			await bridges.stop();
-			await Promise.all([mqtt.stop(), native.stop(), http.stop()]);
+			await Promise.all([mqtt.stop(), native.stop(), kafka.stop(), http.stop()]);
 			await broker.stop();
 		},
+	};
+}
+
+function kafkaOptions(config: Config): KafkaOptions {
+	// Its form has been checked with the configuration.
+	const [, host, port] = /^(?:PLAINTEXT:\/\/)?\[?(.*?)\]?:(\d+)$/.exec(config["advertised.listeners"]) ?? [];
+	return {
+		...config["kafka.listen"],
+		...(host === undefined ? {} : { advertised: { host, port: Number(port) } }),
+		nodeId: config["node.id"],
+		autoCreateTopics: config["auto.create.topics.enable"] === "true",
+		deleteTopics: config["delete.topic.enable"] === "true",
+		maxRequestBytes: config["socket.request.max.bytes"],
+		maxConnections: config["kafka.max.connections"],
+		maxFetchBytes: config["fetch.max.bytes"],
+		idleTimeoutMs: config["connections.max.idle.ms"],
+		settings: configAsText(config, String(MAX_LONG)),
 	};
 }
 
@@ -148,7 +191,20 @@ function mqttOptions(config: Config): ConstructorParameters<typeof MqttDoor>[1] 
 	};
 }
 
+function cleanerOptions(config: Config): CleanerOptions {
+	return {
+		backoffMs: config["log.cleaner.backoff.ms"],
+		dedupeBufferBytes: config["log.cleaner.dedupe.buffer.size"],
+		ioBytesPerSecond: config["log.cleaner.io.max.bytes.per.second"],
+	};
+}
+
 /** The broker's keys that topics take their defaults from, as text. */
 export function topicDefaults(config: Config): Record<string, string> {
-	return Object.fromEntries(TOPIC_CONFIGS.map(({ brokerKey }) => [brokerKey, String(config[brokerKey])]));
+	const keys = TOPIC_CONFIGS.flatMap(({ brokerKey }) =>
+		brokerKey !== undefined && isKeyName(brokerKey) ? [brokerKey] : [],
+	);
+	// The largest number of the configuration stands for "without end", as Kafka's largest does in a topic's.
+	const text = (value: unknown) => String(value === Number.MAX_SAFE_INTEGER ? MAX_LONG : value);
+	return Object.fromEntries(keys.map((key) => [key, text(config[key])]));
 }

@@ -21,17 +21,12 @@ import { handleSubscribe, handleUnsubscribe } from "./handle-subscribe.ts";
 import { Inbox, type PacketHandler } from "./inbox.ts";
 import type { Recipient } from "./outbox.ts";
 import { Output } from "./output.ts";
+import { PAUSED, type Pause, Reading } from "./reading.ts";
 import type { Session } from "./session.ts";
 import type { KeptSession } from "./session-store.ts";
 import type { TopicAliases } from "./topic-aliases.ts";
 import { OUTPUT_HIGH_BYTES, type Transport, type TransportHandler } from "./transport.ts";
 
-/** Why nothing is read from the socket. */
-const PAUSED_BY_PRESSURE = 1;
-const PAUSED_BY_OUTPUT = 2;
-const PAUSED_FOR_GOOD = 4;
-const PAUSED_BY_WORK = 8;
-const PAUSED_BY_ANSWERS = 16;
 /** Seconds that a packet may take to arrive while all wait for memory. */
 const SLOW_TICKS = 60;
 /** A topic name may have 65,535 bytes. */
@@ -75,16 +70,17 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 	#aliasCharacters = 0;
 	/** When the packets came that are being handled. */
 	#nowMs = 0;
-	#paused = 0;
 	#willFlush = false;
 	#willAcknowledge = false;
 	readonly #inbox: Inbox;
+	readonly #reading: Reading;
 
 	constructor(engine: Engine, transport: Transport) {
 		this.engine = engine;
 		this.transport = transport;
 		this.output = new Output(transport, engine.outputBudget);
 		this.#inbox = new Inbox(this, engine.broker.pressure, engine.options.maxPacketBytes);
+		this.#reading = new Reading(transport);
 		this.heardTick = engine.tick;
 	}
 
@@ -99,10 +95,10 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 			this.fail(error);
 			return;
 		}
-		if (this.engine.broker.pressure.over) this.#pause(PAUSED_BY_PRESSURE);
-		if (this.transport.unsentBytes >= OUTPUT_HIGH_BYTES) this.#pause(PAUSED_BY_OUTPUT);
+		this.#reading.stayWithin(this.engine.broker.pressure, this.#inbox, this);
+		if (this.transport.unsentBytes >= OUTPUT_HIGH_BYTES) this.#reading.pause(PAUSED.byOutput);
 		// A commit may be long in coming, as with a full disk, and answers to it add up.
-		if (this.output.heldBytes >= OUTPUT_HIGH_BYTES) this.#pause(PAUSED_BY_ANSWERS);
+		if (this.output.heldBytes >= OUTPUT_HIGH_BYTES) this.#reading.pause(PAUSED.byAnswers);
 	}
 
 	#afterPackets(): void {
@@ -123,7 +119,7 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 	}
 
 	get isBusy(): boolean {
-		return (this.#paused & PAUSED_BY_WORK) !== 0;
+		return this.#reading.pausedFor(PAUSED.byWork);
 	}
 
 	packet(bytes: Buffer, start: number, end: number): void {
@@ -285,32 +281,28 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 		this.#willAcknowledge = false;
 		if (this.ended) return;
 		this.output.flushAcks();
-		if (this.output.heldBytes < OUTPUT_HIGH_BYTES) this.#resume(PAUSED_BY_ANSWERS);
+		if (this.output.heldBytes < OUTPUT_HIGH_BYTES) this.#reading.resume(PAUSED.byAnswers);
 		this.#catchUp();
 	}
 
-	#pause(why: number): void {
-		if ((this.#paused & why) !== 0) return;
-		if (this.#paused === 0) this.transport.pause();
-		this.#paused |= why;
-		if (why === PAUSED_BY_PRESSURE) this.engine.broker.pressure.onRelief(this);
-	}
-
-	#resume(why: number): void {
-		if ((this.#paused & why) === 0) return;
-		this.#paused &= ~why;
-		if (this.#paused === 0 && !this.ended) this.transport.resume();
-	}
-
 	relieved(): void {
+		this.#readOn(PAUSED.byPressure);
+	}
+
+	roomGranted(): void {
+		this.#readOn(PAUSED.forRoom);
+	}
+
+	#readOn(why: Pause): void {
 		this.heardTick = this.engine.tick;
-		this.#resume(PAUSED_BY_PRESSURE);
+		this.#inbox.excuse(this.heardTick);
+		this.#reading.resume(why);
 	}
 
 	drained(): void {
 		this.output.account();
 		this.heardTick = this.engine.tick;
-		this.#resume(PAUSED_BY_OUTPUT);
+		this.#reading.resume(PAUSED.byOutput);
 		this.#catchUp();
 	}
 
@@ -326,25 +318,26 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 
 	/** Something that its packets ask for takes longer than this turn: none is read until `idle`. */
 	busy(): void {
-		this.#pause(PAUSED_BY_WORK);
+		this.#reading.pause(PAUSED.byWork);
 	}
 
 	idle(): void {
 		if (this.ended) return;
 		this.heardTick = this.engine.tick;
 		this.#nowMs = this.engine.broker.clock.now();
-		this.#paused &= ~PAUSED_BY_WORK;
+		this.#reading.lift(PAUSED.byWork);
 		try {
 			this.#inbox.goOn(this.heardTick);
 			this.#afterPackets(); // also where nothing came: an answer may wait for its commit
+			this.#reading.stayWithin(this.engine.broker.pressure, this.#inbox, this);
 		} catch (error) {
 			this.fail(error);
 		}
-		if (this.#paused === 0 && !this.ended) this.transport.resume();
+		if (!this.#reading.isPaused && !this.ended) this.transport.resume();
 	}
 
 	stopReading(): void {
-		this.#pause(PAUSED_FOR_GOOD);
+		this.#reading.pause(PAUSED.forGood);
 	}
 
 	/** Once a second. */
@@ -380,17 +373,18 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 		this.output.swept(tick);
 		this.session.outbox?.rest();
 		const { broker, outputBudget } = this.engine;
-		const over = broker.pressure.over || outputBudget.outstandingBytes > outputBudget.limitBytes;
+		const { heldUp } = this.#reading;
+		const over = broker.pressure.othersWait || outputBudget.outstandingBytes > outputBudget.limitBytes;
 		const stalledTicks = Math.ceil(this.engine.options.connectTimeoutMs / 1000);
 		const part = this.#inbox.partialFor(tick);
-		const stands = part > SLOW_TICKS || (part > 0 && silent > stalledTicks);
+		const stands = !heldUp && (part > SLOW_TICKS || (part > 0 && silent > stalledTicks));
 		if (over && (stands || this.output.stuckFor(tick) > stalledTicks)) {
 			// It holds memory that all wait for: half a packet, or output that it does not read.
 			this.engine.stats.stalled++;
 			this.end(ReasonCode.QuotaExceeded, "the gateway's memory for packets under way is used up");
 			return;
 		}
-		if ((this.#paused & (PAUSED_BY_PRESSURE | PAUSED_BY_WORK | PAUSED_BY_ANSWERS)) !== 0) return; // we do not listen, so silence says nothing
+		if (heldUp) return;
 		if (this.keepAliveTicks > 0 && silent > this.keepAliveTicks) {
 			this.engine.stats.keepAliveTimeouts++;
 			this.end(ReasonCode.KeepAliveTimeout, "nothing was heard for one and a half times the keep alive"); // [MQTT-3.1.2-22]
@@ -452,7 +446,7 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 	#drop(): void {
 		this.#leave();
 		// What still comes is thrown away; unread, it would hide that the peer closes too.
-		if (this.#paused !== 0) this.transport.resume();
+		if (this.#reading.isPaused) this.transport.resume();
 		// A peer that does not read would never see the end of what is queued.
 		if (this.transport.unsentBytes >= OUTPUT_HIGH_BYTES) this.transport.destroy();
 		else this.transport.end();

@@ -16,6 +16,8 @@ export interface PacketHandler {
 	readonly version: Version;
 	/** No further packet now: `Inbox.goOn` when there may be one again. */
 	readonly isBusy: boolean;
+	/** A large packet that has arrived in part may be read on: `waits` was true before. */
+	roomGranted(): void;
 	/** A whole packet, at bytes[start..end), which are its own until it returns only. */
 	packet(bytes: Buffer, start: number, end: number): void;
 }
@@ -41,6 +43,16 @@ export class Inbox {
 
 	get holdsPart(): boolean {
 		return this.#partial !== undefined;
+	}
+
+	/** A part of a large packet that must not be read on yet. */
+	get waits(): boolean {
+		return this.#partial?.waits === true;
+	}
+
+	/** What has arrived in part was not read for a while: its time begins anew. */
+	excuse(tick: number): void {
+		if (this.#partial !== undefined) this.#partial.sinceTick = tick;
 	}
 
 	/** Throws MqttError for what no packet begins with or is too large, and what the handler throws. */
@@ -71,7 +83,7 @@ export class Inbox {
 			}
 			const length = packetLength(chunk, at, end, this.#maxPacketBytes, handler.version === 5);
 			if (length === 0) {
-				this.#partial = new PartialPacket(this.#pressure, tick);
+				this.#partial = new PartialPacket(this.#pressure, tick, () => handler.roomGranted());
 				this.#partial.take(at === 0 ? chunk : chunk.subarray(at), this.#maxPacketBytes, handler.version === 5);
 				return;
 			}

@@ -1,7 +1,9 @@
 /**
  * The beginning of a packet whose end has not arrived yet: the only received bytes that are ever copied. Grows with what
- * arrives, not with what the fixed header promises, and counts in the memory budget.
+ * arrives, not with what the fixed header promises, and counts in the memory budget. A large one must not be read on
+ * before it has room there.
  */
+import { SMALL_REQUEST_BYTES } from "../../src/base/arrival.ts";
 import type { Pressure } from "../../src/base/pressure.ts";
 import { packetLength } from "./codec/framing.ts";
 
@@ -9,17 +11,27 @@ import { packetLength } from "./codec/framing.ts";
 const FIXED_HEADER_MAX = 5;
 
 export class PartialPacket {
-	/** When its first byte came. */
-	readonly sinceTick: number;
+	/** When its first byte came, or when it could be read on. */
+	sinceTick: number;
 	readonly #pressure: Pressure;
+	readonly #granted: () => void;
+	#giveRoom: (() => void) | undefined;
+	#hasRoom = false;
 	#bytes = Buffer.alloc(0);
 	#length = 0;
 	/** Whole length, once the fixed header is complete. */
 	#expected = 0;
 
-	constructor(pressure: Pressure, sinceTick: number) {
+	/** `granted`: it may be read on, after `waits` was true. */
+	constructor(pressure: Pressure, sinceTick: number, granted: () => void) {
 		this.#pressure = pressure;
 		this.sinceTick = sinceTick;
+		this.#granted = granted;
+	}
+
+	/** It has no room yet. */
+	get waits(): boolean {
+		return this.#giveRoom !== undefined && !this.#hasRoom;
 	}
 
 	/** Takes what belongs to the packet from the chunk's beginning; returns how much. Throws MqttError as packetLength does. */
@@ -44,9 +56,11 @@ export class PartialPacket {
 	}
 
 	discard(): void {
-		this.#pressure.subtract(this.#bytes.length);
+		this.#pressure.arriving(-this.#bytes.length);
 		this.#bytes = Buffer.alloc(0);
 		this.#length = 0;
+		this.#giveRoom?.();
+		this.#giveRoom = undefined;
 	}
 
 	#append(chunk: Buffer, start: number, end: number): void {
@@ -55,7 +69,7 @@ export class PartialPacket {
 			const capacity = Math.max(length, Math.min(this.#expected, this.#bytes.length * 2), FIXED_HEADER_MAX);
 			const grown = Buffer.allocUnsafe(capacity);
 			this.#bytes.copy(grown, 0, 0, this.#length);
-			this.#pressure.add(capacity - this.#bytes.length);
+			this.#pressure.arriving(capacity - this.#bytes.length);
 			this.#bytes = grown;
 		}
 		chunk.copy(this.#bytes, this.#length, start, end);
@@ -70,5 +84,14 @@ export class PartialPacket {
 		let remaining = 0;
 		for (let i = 1; i <= last; i++) remaining |= (this.#bytes[i]! & 0x7f) << (7 * (i - 1));
 		this.#expected = this.#length + remaining;
+		if (this.#expected > SMALL_REQUEST_BYTES) this.#askForRoom();
+	}
+
+	#askForRoom(): void {
+		this.#giveRoom = this.#pressure.room.claim(this.#expected, () => {
+			const waited = this.waits;
+			this.#hasRoom = true;
+			if (waited) this.#granted();
+		});
 	}
 }

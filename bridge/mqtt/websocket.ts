@@ -7,6 +7,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { WebSocket, WebSocketServer } from "ws";
+import { Arrival } from "../../src/base/arrival.ts";
 import type { Timer } from "../../src/base/clock.ts";
 import type { Engine } from "./engine.ts";
 import type { Transport, TransportHandler } from "./transport.ts";
@@ -104,7 +105,7 @@ function offered(request: IncomingMessage): string[] {
 
 async function makeServer({ options, broker }: Engine): Promise<WebSocketServer> {
 	const { WebSocketServer: Server } = await import("ws");
-	const maxPayload = options.maxPacketBytes + Math.min(FRAME_SLACK_BYTES, Math.floor(broker.pressure.budgetBytes / 8));
+	const maxPayload = messageBytesMax({ options, broker });
 	return new Server({
 		noServer: true,
 		clientTracking: false,
@@ -116,12 +117,19 @@ async function makeServer({ options, broker }: Engine): Promise<WebSocketServer>
 	});
 }
 
+function messageBytesMax({ options, broker }: Pick<Engine, "options" | "broker">): number {
+	return options.maxPacketBytes + Math.min(FRAME_SLACK_BYTES, Math.floor(broker.pressure.budgetBytes / 8));
+}
+
 /** What `ws` holds of a message that is not whole: nothing tells it outside; tests hold that it is so in the version used. */
 interface Receiver {
 	readonly _bufferedBytes: number;
 	readonly _buffers: readonly Buffer[];
 	readonly _messageLength: number;
 	readonly _fragments: readonly Buffer[];
+	/** The frame that is arriving is the message's last, and this is the size of all of its frames. */
+	readonly _fin: boolean;
+	readonly _totalPayloadLength: number;
 }
 
 const TRANSPORT = Symbol("transport");
@@ -167,6 +175,8 @@ class WebSocketTransport implements Transport {
 	#webSocket: OwnedWebSocket | undefined;
 	#paused = false;
 	#pausedByPressure = false;
+	/** Of the message that has arrived in part. */
+	#arrival: Arrival | undefined;
 	/** Bytes in `ws` that the memory budget has been told of. */
 	#heldBytes = 0;
 	#chunks = 0;
@@ -235,6 +245,8 @@ class WebSocketTransport implements Transport {
 	}
 
 	message(data: Buffer, isBinary: boolean): void {
+		this.#arrival?.over();
+		this.#arrival = undefined;
 		if (this.#deadline !== undefined) return; // closing
 		if (isBinary) {
 			this.#handler?.received(data);
@@ -256,15 +268,20 @@ class WebSocketTransport implements Transport {
 		this.#chunks++;
 		const pieces = receiver._buffers.length + receiver._fragments.length;
 		if (pieces === 0) {
-			if (this.#heldBytes > 0) this.#hold(0);
+			if (this.#heldBytes === 0) return;
+			this.#hold(0);
+			this.#readOrNot();
 			return;
 		}
 		this.#hold(receiver._bufferedBytes + receiver._messageLength + pieces * PIECE_OVERHEAD_BYTES);
 		if (this.#stallTimer === undefined) this.#watch();
-		const { pressure } = this.#engine.broker;
-		if (!pressure.over || this.#pausedByPressure) return;
-		this.#pausedByPressure = true;
-		pressure.onRelief(this);
+		const { clock, pressure } = this.#engine.broker;
+		this.#arrival ??= new Arrival(pressure, clock, () => this.#readOrNot());
+		this.#arrival.part(receiver._fin ? receiver._totalPayloadLength : messageBytesMax(this.#engine));
+		if (pressure.full) {
+			this.#pausedByPressure = true;
+			pressure.onRelief(this, true);
+		}
 		this.#readOrNot();
 	}
 
@@ -286,6 +303,7 @@ class WebSocketTransport implements Transport {
 		this.#stallTimer?.cancel();
 		this.#deadline?.cancel();
 		this.#hold(0);
+		this.#arrival?.over();
 		this.#handler?.closed();
 		this.#whenClosed(this);
 	}
@@ -300,8 +318,10 @@ class WebSocketTransport implements Transport {
 		this.#deadline ??= this.#engine.broker.clock.after(CLOSE_DEADLINE_MS, () => this.#socket.destroy());
 	}
 
+	/** A message that has arrived in part is read to its end, once it has room: only so does what is held of it become free. */
 	#readOrNot(): void {
-		if (this.#paused || this.#pausedByPressure) this.#webSocket?.pause();
+		const pauses = this.#arrival === undefined ? this.#paused : this.#pausedByPressure || this.#arrival.waits;
+		if (pauses) this.#webSocket?.pause();
 		else this.#webSocket?.resume();
 	}
 
@@ -309,9 +329,7 @@ class WebSocketTransport implements Transport {
 		const change = bytes - this.#heldBytes;
 		if (change === 0) return;
 		this.#heldBytes = bytes;
-		const { pressure } = this.#engine.broker;
-		if (change > 0) pressure.add(change);
-		else pressure.subtract(-change);
+		this.#engine.broker.pressure.arriving(change);
 	}
 
 	/** Half a message that does not grow while everybody waits for memory ends its connection, as half a packet does on TCP. */
@@ -321,7 +339,8 @@ class WebSocketTransport implements Transport {
 		this.#stallTimer = broker.clock.after(options.connectTimeoutMs, () => {
 			this.#stallTimer = undefined;
 			if (this.#heldBytes === 0) return;
-			if (broker.pressure.over && this.#chunks === chunks) {
+			const heldUp = this.#pausedByPressure || this.#arrival?.waits === true;
+			if (!heldUp && broker.pressure.othersWait && (this.#chunks === chunks || this.#arrival?.tooSlow === true)) {
 				stats.stalled++;
 				this.#socket.destroy();
 			} else this.#watch();

@@ -11,7 +11,7 @@ export function explainStart(error: unknown, config: Config): unknown {
 	const system = (error as Error).cause instanceof Error && !hasCode(error) ? (error as Error).cause : error;
 	const { code, port, address } = system as NodeJS.ErrnoException & { port?: number; address?: string };
 	if (code === undefined || !CODES.includes(code)) return error;
-	const keys = (["mqtt.listen", "native.listen", "http.listen"] as const).filter((name) =>
+	const keys = (["mqtt.listen", "native.listen", "kafka.listen", "http.listen"] as const).filter((name) =>
 		port === undefined ? config[name].host === (system as { hostname?: string }).hostname : config[name].port === port,
 	);
 	const key = keys.find((name) => config[name].host === address) ?? keys[0];

@@ -4,6 +4,7 @@ import { addConfig } from "./config.ts";
 import { addConsume } from "./consume.ts";
 import { addDump } from "./dump.ts";
 import { UsageError } from "./failure.ts";
+import { addGroup } from "./group.ts";
 import { addConfigOptions, addExamples } from "./options.ts";
 import { addProduce } from "./produce.ts";
 import type { ConfigOptions } from "./read-config.ts";
@@ -46,6 +47,7 @@ export function createProgram(): Command {
 	addTopic(program);
 	addProduce(program);
 	addConsume(program);
+	addGroup(program);
 	addStatus(program);
 	addVerify(program);
 	addDump(program);

@@ -9,7 +9,7 @@ export interface Contradiction {
 	readonly right: string;
 }
 
-const LISTENERS = ["mqtt.listen", "native.listen", "http.listen"] as const satisfies readonly KeyName[];
+const LISTENERS = ["mqtt.listen", "native.listen", "kafka.listen", "http.listen"] as const satisfies readonly KeyName[];
 const ANY_HOST = ["0.0.0.0", "::"];
 /** An entry's header and its padding to a block of the journal, on both sides. */
 const JOURNAL_OVERHEAD_BYTES = 16_384;
@@ -38,6 +38,12 @@ export function contradictions(config: Config): Contradiction[] {
 			right: `at most ${limit}, or a larger ${limitKey}`,
 		});
 	};
+	atMost(
+		"group.min.session.timeout.ms",
+		"group.max.session.timeout.ms",
+		config["group.max.session.timeout.ms"],
+		"no member of a consumer group could join",
+	);
 	atMost(
 		"message.max.bytes",
 		"journal.file.bytes",
@@ -73,6 +79,12 @@ export function contradictions(config: Config): Contradiction[] {
 		"native.max.frame.bytes",
 		config["native.max.frame.bytes"],
 		"a record batch has to fit a frame",
+	);
+	atMost(
+		"message.max.bytes",
+		"socket.request.max.bytes",
+		config["socket.request.max.bytes"],
+		"a record batch has to fit a request",
 	);
 	if (config["log.retention.bytes"] !== -1 && config["log.retention.bytes"] < config["log.segment.bytes"]) {
 		found.push({

@@ -17,6 +17,13 @@ export interface IntegerDefinition {
 	readonly documentation: string;
 }
 
+/** A number from 0 to 1. */
+export interface FractionDefinition {
+	readonly kind: "fraction";
+	readonly fallback: number;
+	readonly documentation: string;
+}
+
 /** `host:port`; an IPv6 address in brackets; port 0 takes a free port. */
 export interface AddressDefinition {
 	readonly kind: "address";
@@ -27,6 +34,8 @@ export interface AddressDefinition {
 export interface TextDefinition {
 	readonly kind: "text";
 	readonly fallback: string;
+	/** What a value that is not empty must look like: a regular expression, and that in words. */
+	readonly shape?: { readonly matches: string; readonly right: string };
 	readonly documentation: string;
 }
 
@@ -51,6 +60,7 @@ export interface BridgesDefinition {
 
 export type KeyDefinition =
 	| IntegerDefinition
+	| FractionDefinition
 	| AddressDefinition
 	| TextDefinition
 	| ChoiceDefinition
@@ -144,7 +154,7 @@ export interface BridgeOutRule {
 	readonly from: "latest" | "earliest";
 }
 
-export type ValueOf<D> = D extends { kind: "integer" }
+export type ValueOf<D> = D extends { kind: "integer" | "fraction" }
 	? number
 	: D extends { kind: "address" }
 		? Address

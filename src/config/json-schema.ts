@@ -48,10 +48,17 @@ function keySchema(definition: KeyDefinition): Schema {
 			const pattern = names === "" ? "^-?[0-9]+$" : `^-?[0-9]+(\\.[0-9]+)? ?(${names})?$`;
 			return { description, default: definition.fallback, anyOf: [plain, { type: "string", pattern }] };
 		}
+		case "fraction":
+			return { description, default: definition.fallback, type: "number", minimum: 0, maximum: 1 };
 		case "address":
 			return { description, default: formatAddress(definition.fallback), type: "string", pattern: "^.+:[0-9]+$" };
 		case "text":
-			return { description, default: definition.fallback, type: "string", minLength: 1 };
+			return {
+				description,
+				default: definition.fallback,
+				type: "string",
+				...(definition.shape === undefined ? { minLength: 1 } : { pattern: definition.shape.matches }),
+			};
 		case "choice":
 			return { description, default: definition.fallback, enum: definition.choices };
 		case "routes":

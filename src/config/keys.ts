@@ -5,6 +5,7 @@
  * (https://kafka.apache.org/documentation/#brokerconfigs). No key is a dotted prefix of another.
  */
 import type { KeyDefinition, ValueOf } from "./definition.ts";
+import { KAFKA_KEYS } from "./kafka-keys.ts";
 
 const MAX_INT32 = 2_147_483_647;
 const MAX_MS = Number.MAX_SAFE_INTEGER;
@@ -184,6 +185,7 @@ export const KEYS = {
 		fallback: 1000,
 		documentation: "Native connections open at one time; further ones are refused.",
 	},
+	...KAFKA_KEYS,
 	"num.partitions": {
 		kind: "integer",
 		unit: "count",
@@ -209,6 +211,22 @@ export const KEYS = {
 		fallback: 604_800_000,
 		documentation:
 			"A segment this old is closed and the next one begun, however small it is. Topic setting: `segment.ms`.",
+	},
+	"log.roll.jitter.ms": {
+		kind: "integer",
+		unit: "ms",
+		minimum: 0,
+		maximum: MAX_MS,
+		fallback: 0,
+		documentation:
+			"Each segment's age limit is shorter than `log.roll.ms` by a random time of up to this, so that not all of them are closed at once. Topic setting: `segment.jitter.ms`.",
+	},
+	"log.cleanup.policy": {
+		kind: "choice",
+		choices: ["delete", "compact", "compact,delete"],
+		fallback: "delete",
+		documentation:
+			"What becomes of old records: `delete` removes the oldest segments as retention says, `compact` keeps the newest record of each key. Topic setting: `cleanup.policy`.",
 	},
 	"log.retention.ms": {
 		kind: "integer",
@@ -236,6 +254,101 @@ export const KEYS = {
 		maximum: 86_400_000,
 		fallback: 300_000,
 		documentation: "How often the gateway looks for segments that retention lets go.",
+	},
+	"log.cleaner.enable": {
+		kind: "choice",
+		choices: ["true", "false"],
+		fallback: "true",
+		documentation: "Whether topics with `cleanup.policy=compact` are compacted.",
+	},
+	"log.cleaner.backoff.ms": {
+		kind: "integer",
+		unit: "ms",
+		minimum: 1,
+		maximum: 86_400_000,
+		fallback: 15_000,
+		documentation: "How long the cleaner waits before it looks again when there was nothing to compact.",
+	},
+	"log.cleaner.dedupe.buffer.size": {
+		kind: "integer",
+		unit: "bytes",
+		minimum: 65_536,
+		maximum: 1_073_741_824,
+		fallback: 4_194_304,
+		documentation:
+			"Memory for the keys of the partition being compacted, there only while it is: 24 bytes a key. What does not fit waits for a further pass.",
+	},
+	"log.cleaner.io.max.bytes.per.second": {
+		kind: "integer",
+		unit: "bytes",
+		minimum: 65_536,
+		maximum: Number.MAX_SAFE_INTEGER,
+		fallback: 16_777_216,
+		documentation: "How much the cleaner reads and writes in a second, together.",
+	},
+	"log.cleaner.min.cleanable.ratio": {
+		kind: "fraction",
+		fallback: 0.5,
+		documentation:
+			"Which part of a compacted log must be new since the last compaction before the next begins. Topic setting: `min.cleanable.dirty.ratio`.",
+	},
+	"log.cleaner.delete.retention.ms": {
+		kind: "integer",
+		unit: "ms",
+		minimum: 0,
+		maximum: MAX_MS,
+		fallback: 86_400_000,
+		documentation:
+			"How long compaction keeps tombstones and transaction markers for readers that are behind. Topic setting: `delete.retention.ms`.",
+	},
+	"log.cleaner.min.compaction.lag.ms": {
+		kind: "integer",
+		unit: "ms",
+		minimum: 0,
+		maximum: MAX_MS,
+		fallback: 0,
+		documentation: "A record younger than this is not compacted. Topic setting: `min.compaction.lag.ms`.",
+	},
+	"log.cleaner.max.compaction.lag.ms": {
+		kind: "integer",
+		unit: "ms",
+		minimum: 1,
+		maximum: MAX_MS,
+		fallback: MAX_MS,
+		documentation:
+			"A record older than this is compacted whatever part of the log is new; 9007199254740991: no such limit. Topic setting: `max.compaction.lag.ms`.",
+	},
+	"log.message.timestamp.type": {
+		kind: "choice",
+		choices: ["CreateTime", "LogAppendTime"],
+		fallback: "CreateTime",
+		documentation:
+			"Whether a record has the timestamp of its producer, or that of its arrival. Topic setting: `message.timestamp.type`.",
+	},
+	"log.message.timestamp.before.max.ms": {
+		kind: "integer",
+		unit: "ms",
+		minimum: 0,
+		maximum: MAX_MS,
+		fallback: MAX_MS,
+		documentation:
+			"How far in the past a Kafka producer's timestamp may lie; 9007199254740991: no limit. Topic setting: `message.timestamp.before.max.ms`.",
+	},
+	"log.message.timestamp.after.max.ms": {
+		kind: "integer",
+		unit: "ms",
+		minimum: 0,
+		maximum: MAX_MS,
+		fallback: 3_600_000,
+		documentation:
+			"How far in the future a Kafka producer's timestamp may lie. Topic setting: `message.timestamp.after.max.ms`.",
+	},
+	"compression.type": {
+		kind: "choice",
+		choices: ["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"],
+		fallback: "producer",
+		documentation:
+			"How record batches of Kafka producers are stored: `producer`, as they came; else encoded again where they came otherwise. Topic setting: `compression.type`.",
 	},
 	"log.index.interval.bytes": {
 		kind: "integer",

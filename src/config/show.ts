@@ -19,7 +19,7 @@ export function showConfig(loaded: LoadedConfig): string {
 			const bridges = value as readonly BridgeConfig[];
 			lines.push(`${key}:${bridges.length === 0 ? " []" : ""}  ${comment}`);
 			for (const bridge of bridges) lines.push(`  - ${JSON.stringify(showBridge(bridge))}`);
-		} else if (definition.kind === "integer") lines.push(`${key}: ${value}  ${comment}`);
+		} else if (typeof value === "number") lines.push(`${key}: ${value}  ${comment}`);
 		else lines.push(`${key}: ${yamlText(formatValue(definition, value))}  ${comment}`);
 	}
 	return `${lines.join("\n")}\n`;

@@ -11,6 +11,7 @@ import {
 	ROUTE_DURABILITIES,
 	ROUTE_QOS0,
 	type RouteConfig,
+	type TextDefinition,
 } from "./definition.ts";
 import { nearest } from "./nearest.ts";
 import { formatQuantity, parseQuantity, SIZE_UNITS, TIME_UNITS } from "./units.ts";
@@ -25,10 +26,12 @@ export function parseValue(definition: KeyDefinition, raw: unknown, text: boolea
 	switch (definition.kind) {
 		case "integer":
 			return parseInteger(definition, raw);
+		case "fraction":
+			return parseFraction(raw);
 		case "address":
 			return parseAddress(definition.fallback, raw);
 		case "text":
-			if (typeof raw === "string") return { value: raw };
+			if (typeof raw === "string") return shaped(definition, raw);
 			return { wrong: `${quote(raw)} is ${kindOf(raw)}`, right: `text; in quotes: ${JSON.stringify(String(raw))}` };
 		case "choice":
 			return parseChoice(definition.choices, raw);
@@ -44,10 +47,12 @@ export function expected(definition: KeyDefinition): string {
 	switch (definition.kind) {
 		case "integer":
 			return limits(definition);
+		case "fraction":
+			return FRACTION;
 		case "address":
 			return `host:port, as ${formatAddress(definition.fallback)}`;
 		case "text":
-			return "text";
+			return definition.shape?.right ?? "text";
 		case "choice":
 			return `one of ${definition.choices.join(", ")}`;
 		case "routes":
@@ -55,6 +60,11 @@ export function expected(definition: KeyDefinition): string {
 		case "bridges":
 			return BRIDGES_EXAMPLE;
 	}
+}
+
+function shaped({ shape }: TextDefinition, raw: string): Parsed<string> {
+	if (raw === "" || shape === undefined || new RegExp(shape.matches).test(raw)) return { value: raw };
+	return { wrong: `${quote(raw)} is not of the right form`, right: shape.right };
 }
 
 function unitsOf(definition: IntegerDefinition): readonly (readonly [string, number])[] {
@@ -106,6 +116,14 @@ function parseInteger(definition: IntegerDefinition, raw: unknown): Parsed<numbe
 	return { value };
 }
 
+const FRACTION = "a number from 0 to 1, as 0.5";
+
+function parseFraction(raw: unknown): Parsed<number> {
+	const value = typeof raw === "string" && /^\d*\.?\d+$/.test(raw) ? Number(raw) : raw;
+	if (typeof value !== "number") return { wrong: `${quote(raw)} is ${kindOf(raw)}`, right: FRACTION };
+	return value >= 0 && value <= 1 ? { value } : { wrong: `${quote(raw)} is not from 0 to 1`, right: FRACTION };
+}
+
 function parseAddress(fallback: Address, raw: unknown): Parsed<Address> {
 	const example = formatAddress(fallback);
 	const right = `host:port, as ${example}`;
@@ -148,7 +166,9 @@ export function formatAddress(address: Address): string {
 }
 
 function parseChoice(choices: readonly string[], raw: unknown): Parsed<string> {
-	if (typeof raw === "string" && choices.includes(raw)) return { value: raw };
+	// `true` in YAML is no text.
+	const word = typeof raw === "boolean" ? String(raw) : raw;
+	if (typeof word === "string" && choices.includes(word)) return { value: word };
 	const near = typeof raw === "string" ? nearest(raw.toLowerCase(), choices) : undefined;
 	const hint = near === undefined ? "" : `did you mean ${near}? `;
 	return { wrong: `${quote(raw)} is no choice here`, right: `${hint}one of ${choices.join(", ")}` };

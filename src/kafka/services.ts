@@ -1,13 +1,21 @@
 /** What the handlers of the Kafka door work with. */
+import type { BufferPool } from "../base/buffer-pool.ts";
+import type { InputRoom } from "../base/input-room.ts";
 import type { Broker } from "../broker/broker.ts";
 import type { KafkaOptions } from "./options.ts";
 
 export interface Services {
 	readonly broker: Broker;
 	readonly options: KafkaOptions;
+	/** Memory for what is read from the log and sent. */
+	readonly buffers: BufferPool;
+	/** For large answers of all connections, until they are sent. */
+	readonly outputRoom: InputRoom;
+	/** Partitions that all waiting requests together wait for. */
+	readonly polled: { partitions: number };
 	/** Stable for the life of the data directory. */
 	readonly clusterId: string;
-	/** Where clients are told to connect to. */
+	/** Where clients are told to connect to; an empty host: to the address here that each has connected to. */
 	readonly advertised: { readonly host: string; readonly port: number };
 }
 
@@ -15,6 +23,8 @@ export interface Services {
 export interface Peer {
 	/** Address, without the port. */
 	readonly host: string;
+	/** The address here that it has connected to. */
+	readonly localHost: string;
 	/** Kafka's form of who it is: `User:ANONYMOUS`. */
 	readonly principal: string;
 	readonly closed: boolean;

@@ -1,9 +1,11 @@
 /**
  * One connection of the native door: frames in, hello first, answers out; when to read and when to push.
  * It reads on only while the broker is within its memory budget, the peer takes what it is sent, and not too many
- * requests wait for their answer; so what one connection can make the gateway hold is bounded.
+ * requests wait for their answer; so what one connection can make the gateway hold is bounded. A frame that has arrived
+ * in part is read to its end though the parts of all frames are over the budget; a large one once it has room.
  */
 import type { Socket } from "node:net";
+import { Arrival } from "../base/arrival.ts";
 import type { Timer } from "../base/clock.ts";
 import type { Broker } from "../broker/broker.ts";
 import { answerFrame, errorFrame, wireError } from "./answers.ts";
@@ -65,7 +67,7 @@ export class Connection {
 	#ending = false;
 	#halfClosed = false;
 	#pumping = false;
-	#pausedByPressure = false;
+	readonly #arrival: Arrival;
 	#inFlight = 0;
 	#lastInputMs: number;
 	#flushedBytes = 0;
@@ -73,6 +75,7 @@ export class Connection {
 	#outBytes = 0;
 	#flushing = false;
 	#accounted = 0;
+	#arrivingBytes = 0;
 	#produceAnswers: AnswerPlace[] = [];
 	#reading: Promise<unknown> = Promise.resolve();
 	#writable: (() => void)[] = [];
@@ -82,6 +85,7 @@ export class Connection {
 		this.host = host;
 		this.remote = `${socket.remoteAddress}:${socket.remotePort}`;
 		this.#frames = new FrameReader(MIN_FRAME_BYTES);
+		this.#arrival = new Arrival(host.broker.pressure, host.broker.clock, () => this.#readOn());
 		this.#idleMs = host.idleTimeoutMs;
 		this.#lastInputMs = host.broker.clock.monotonic();
 		this.#timer = host.broker.clock.after(host.helloTimeoutMs, () => this.#helloMissing());
@@ -183,6 +187,7 @@ export class Connection {
 		if (this.#ending || this.closed) return;
 		this.#ending = true;
 		this.#timer.cancel();
+		this.#arrival.over();
 		this.#flush();
 		this.#socket.end();
 		// What the peer still sends is thrown away, lest the close become a reset that overtakes the last answer.
@@ -205,6 +210,15 @@ export class Connection {
 		this.#socket.destroy();
 	}
 
+	/** Now and then: ends who takes too long over a frame while others wait for memory. */
+	look(othersWait: boolean): void {
+		// Not read because the gateway is busy: that is not the peer's fault.
+		if (this.#socket.isPaused()) this.#arrival.excuse();
+		else if (othersWait && this.#arrival.tooSlow) {
+			this.fail("REQUEST_TIMED_OUT", "a frame arrives too slowly while others wait for memory");
+		}
+	}
+
 	#received(chunk: Buffer): void {
 		if (this.#ending || this.closed) return;
 		this.#lastInputMs = this.host.broker.clock.monotonic();
@@ -220,6 +234,7 @@ export class Connection {
 			while (this.#mayRead()) {
 				const frame = this.#frames.next();
 				if (frame === undefined) break;
+				this.#arrival.over();
 				this.#frame(frame);
 			}
 		} catch (error) {
@@ -231,6 +246,8 @@ export class Connection {
 		} finally {
 			this.#pumping = false;
 		}
+		const { expectedBytes } = this.#frames;
+		if (expectedBytes > 0 && !this.#ending && !this.closed) this.#arrival.part(expectedBytes);
 		this.#account();
 		if (this.#ending || this.closed) return;
 		if (!this.#mayRead()) this.#socket.pause();
@@ -241,18 +258,17 @@ export class Connection {
 		if (this.closed || this.#ending) return false;
 		if (this.#outBytes + this.#socket.writableLength >= OUTPUT_FULL_BYTES) return false;
 		if (this.#inFlight >= MAX_REQUESTS_IN_FLIGHT) return false;
-		const pressure = this.host.broker.pressure;
-		if (!pressure.over) return true;
-		if (!this.#pausedByPressure) {
-			this.#pausedByPressure = true;
-			pressure.onRelief(this);
-		}
+		if (this.#arrival.waits) return false;
+		// A frame that is arriving is read to its end: only so does what is held of it become free.
+		const readsOn = this.#frames.expectedBytes > 0;
+		const { pressure } = this.host.broker;
+		if (!(readsOn ? pressure.full : pressure.over)) return true;
+		pressure.onRelief(this, readsOn);
 		return false;
 	}
 
 	/** Called by the broker's pressure. */
 	relieved(): void {
-		this.#pausedByPressure = false;
 		this.#readOn();
 	}
 
@@ -412,8 +428,11 @@ export class Connection {
 
 	/** Tells the broker's memory budget what is held for this peer. */
 	#account(): void {
-		const held = this.closed ? 0 : this.#socket.writableLength + this.#frames.heldBytes;
+		const held = this.closed ? 0 : this.#socket.writableLength;
+		const arriving = this.closed ? 0 : this.#frames.heldBytes;
 		const { pressure } = this.host.broker;
+		if (arriving !== this.#arrivingBytes) pressure.arriving(arriving - this.#arrivingBytes);
+		this.#arrivingBytes = arriving;
 		if (held > this.#accounted) pressure.add(held - this.#accounted);
 		else if (held < this.#accounted) pressure.subtract(this.#accounted - held);
 		this.#accounted = held;
@@ -423,6 +442,7 @@ export class Connection {
 		if (this.closed) return;
 		this.closed = true;
 		this.#timer.cancel();
+		this.#arrival.over();
 		this.#account();
 		this.#out = [];
 		this.#produceAnswers = [];

@@ -16,6 +16,7 @@ import { REQUEST_LIMITS } from "./codec/validate.ts";
 import type { CborValue } from "./codec/writer.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
 import { Fetching } from "./fetch.ts";
+import { deleteGroup, describeGroup, listGroups, setGroupOffsets } from "./groups.ts";
 import { partitionOf } from "./positions.ts";
 import { Produce, type ProduceCounts } from "./produce.ts";
 import { Producers } from "./producers.ts";
@@ -64,6 +65,8 @@ export interface NativeStats {
 const DEFAULT_FETCH_BYTES = 1024 * 1024;
 const HOUR_MS = 3_600_000;
 const WEEK_MS = 7 * 24 * HOUR_MS;
+/** How often connections are looked at that may be slow. */
+const LOOK_MS = 5_000;
 /** How long stop waits for peers to take their last answers. */
 const STOP_GRACE_MS = 2_000;
 
@@ -85,6 +88,7 @@ export class NativeDoor {
 	#loading: Promise<Loaded> | undefined;
 	#loaded: Loaded | undefined;
 	#expiry: Timer | undefined;
+	#look: Timer | undefined;
 	#stopping = false;
 	#allClosed: (() => void) | undefined;
 	#accepted = 0;
@@ -119,6 +123,7 @@ export class NativeDoor {
 	async stop(graceMs = STOP_GRACE_MS): Promise<void> {
 		this.#stopping = true;
 		this.#expiry?.cancel();
+		this.#look?.cancel();
 		const server = this.#server;
 		const closed = new Promise<void>((resolve) => (server ? server.close(() => resolve()) : resolve()));
 		for (const socket of this.#arriving) socket.destroy();
@@ -188,6 +193,7 @@ export class NativeDoor {
 
 	#welcome(socket: Socket, loaded: Loaded): void {
 		this.#connections.add(new Connection(socket, loaded.host));
+		this.#look ??= this.#lookLater();
 		socket.resume();
 	}
 
@@ -213,6 +219,14 @@ export class NativeDoor {
 		this.#loaded = { host, producers, produce: new Produce(this.#broker, producers, this.#counts) };
 		this.#expire(producers);
 		return this.#loaded;
+	}
+
+	#lookLater(): Timer {
+		return this.#broker.clock.after(LOOK_MS, () => {
+			const { othersWait } = this.#broker.pressure;
+			for (const connection of [...this.#connections]) connection.look(othersWait);
+			this.#look = this.#connections.size > 0 && !this.#stopping ? this.#lookLater() : undefined;
+		});
 	}
 
 	#expire(producers: Producers): void {
@@ -275,6 +289,18 @@ export class NativeDoor {
 				topicNamed(broker, body.get(0) as string);
 				broker.topics.delete(body.get(0) as string);
 				answer(NOTHING);
+				break;
+			case MESSAGE.GROUP_LIST:
+				answer(listGroups(broker));
+				break;
+			case MESSAGE.GROUP_DESCRIBE:
+				answer(describeGroup(broker, body));
+				break;
+			case MESSAGE.GROUP_OFFSETS:
+				this.#later(connection, id, setGroupOffsets(broker, body), answer);
+				break;
+			case MESSAGE.GROUP_DELETE:
+				this.#later(connection, id, deleteGroup(broker, body), answer);
 				break;
 			case MESSAGE.STATUS:
 				answer(new Map<number, CborValue>([[0, this.#status()]]));

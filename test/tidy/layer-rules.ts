@@ -26,10 +26,12 @@ export const LAYERS: readonly Layer[] = [
 	{ folder: "src/catalog", may: ["src/record", "src/base"], mayAsTypes: ["src/config"] },
 	{ folder: "src/broker", may: ["src/log", "src/catalog", "src/record", "src/base"], mayAsTypes: ["src/config"] },
 	door("src/native"),
-	door("src/kafka"),
+	{ folder: "src/kafka", may: [...BELOW_DOORS, "src/kafka/protocol"], mayAsTypes: ["src/config"] },
+	// One definition of Kafka's messages for the door here and for the client of a cluster elsewhere.
+	{ folder: "src/kafka/protocol", may: ["src/base"] },
 	door("src/admin"),
 	door("bridge/mqtt"),
-	door("bridge/upstream"),
+	{ folder: "bridge/upstream", may: [...BELOW_DOORS, "src/kafka/protocol"], mayAsTypes: ["src/config"] },
 	door("tiering"),
 	// The client goes into other people's programs: it brings nothing of the gateway with it.
 	{ folder: "src/native/client", may: ["src/native/codec", "src/base"] },

@@ -80,7 +80,9 @@ export class Link implements TransportHandler {
 		this.version = dialect === "5" ? 5 : 4;
 		this.keepAliveSeconds = login.keepAliveSeconds;
 		this.#startTick = this.#sentTick = this.#heardTick = engine.tick;
-		this.#packets = new PacketStream(engine.broker.pressure, engine.options.maxPacketBytes, this.version === 4);
+		this.#packets = new PacketStream(engine.broker.pressure, engine.options.maxPacketBytes, this.version === 4, () =>
+			this.#readOrNot(),
+		);
 		socket.on("error", (error: Error) => {
 			this.#socketError = error.message;
 		});
@@ -123,17 +125,26 @@ export class Link implements TransportHandler {
 			this.#failed(error);
 			return;
 		}
-		if (this.#engine.broker.pressure.over && !this.#paused) {
-			this.#paused = true;
-			this.#transport.pause();
-			this.#engine.broker.pressure.onRelief({
-				relieved: () => {
-					this.#paused = false;
-					this.#heardTick = this.#engine.tick;
-					if (!this.gone) this.#transport.resume();
-				},
-			});
-		}
+		this.#readOrNot();
+	}
+
+	/** The memory budget has room again. */
+	relieved(): void {
+		this.#readOrNot();
+	}
+
+	/** Over the budget nothing is read but the rest of a packet, and of a large one only once it has room. */
+	#readOrNot(): void {
+		if (this.gone) return;
+		const { pressure } = this.#engine.broker;
+		const { holdsPart, waits } = this.#packets;
+		const over = holdsPart ? pressure.full : pressure.over;
+		if (over) pressure.onRelief(this, holdsPart);
+		if (this.#paused === (over || waits)) return;
+		this.#paused = !this.#paused;
+		this.#heardTick = this.#engine.tick;
+		if (this.#paused) this.#transport.pause();
+		else this.#transport.resume();
 	}
 
 	/** One packet of the stream. */

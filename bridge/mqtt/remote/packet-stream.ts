@@ -21,6 +21,7 @@ export interface PacketHandler {
 
 export class PacketStream {
 	readonly #pressure: Pressure;
+	readonly #granted: () => void;
 	readonly #maxBytes: number;
 	readonly #passOver: boolean;
 	/** A fixed header that is not complete. */
@@ -31,11 +32,25 @@ export class PacketStream {
 	#oversizedBytes = 0;
 	#head: Buffer | undefined;
 
-	/** `passOver`: a PUBLISH that is too large is passed over, else it is an MqttError. */
-	constructor(pressure: Pressure, maxBytes: number, passOver: boolean) {
+	/**
+	 * `passOver`: a PUBLISH that is too large is passed over, else it is an MqttError. `granted`: a large packet may be read
+	 * on, after `waits` was true.
+	 */
+	constructor(pressure: Pressure, maxBytes: number, passOver: boolean, granted: () => void) {
 		this.#pressure = pressure;
+		this.#granted = granted;
 		this.#maxBytes = maxBytes;
 		this.#passOver = passOver;
+	}
+
+	/** A packet has arrived in part. */
+	get holdsPart(): boolean {
+		return this.#partial !== undefined;
+	}
+
+	/** It must not be read on yet. */
+	get waits(): boolean {
+		return this.#partial?.waits === true;
 	}
 
 	/** Throws MqttError, and what the handler throws. */
@@ -69,7 +84,7 @@ export class PacketStream {
 				handler.packet(bytes, at, at + length);
 				at += length;
 			} else {
-				this.#partial = new PartialPacket(this.#pressure, 0);
+				this.#partial = new PartialPacket(this.#pressure, 0, this.#granted);
 				this.#partial.take(bytes.subarray(at), this.#maxBytes);
 				return;
 			}

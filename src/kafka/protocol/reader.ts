@@ -1,5 +1,5 @@
 /** Reads the primitive types of Kafka's protocol from received bytes; every length is checked before it is believed. */
-import { isUtf8 } from "node:buffer";
+import { STRING_MAX_BYTES } from "./writer.ts";
 
 /** Bytes that are not the message they should be; `position` is where. */
 export class MalformedMessage extends Error {
@@ -13,8 +13,7 @@ export class MalformedMessage extends Error {
 }
 
 /** All arrays of a message together: each element costs an object, however few bytes it took on the wire. */
-const ELEMENTS_MAX = 250_000;
-const HEX = 16;
+export const ELEMENTS_MAX = 100_000;
 
 export class Reader {
 	readonly #source: Buffer;
@@ -31,6 +30,10 @@ export class Reader {
 
 	get remaining(): number {
 		return this.#end - this.position;
+	}
+
+	bool(): boolean {
+		return this.int8() !== 0;
 	}
 
 	int8(): number {
@@ -64,7 +67,8 @@ export class Reader {
 	}
 
 	uuid(): string {
-		const hex = this.bytes(HEX).toString("hex");
+		const at = this.#take(16);
+		const hex = this.#source.toString("hex", at, at + 16);
 		return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 	}
 
@@ -81,46 +85,78 @@ export class Reader {
 		throw new MalformedMessage(this.position, "a varint beyond 32 bits");
 	}
 
-	/** A length in flexible versions: one is added to it, 0 is null (-1). */
-	compactLength(): number {
-		const value = this.unsignedVarint() - 1;
-		if (value > 0x7fff_ffff) throw new MalformedMessage(this.position, `length ${value}`);
-		return value;
-	}
-
-	text(length: number): string {
+	/** Null where `nullable`. What is not UTF-8 is replaced by U+FFFD, as Kafka does it. */
+	text(compact: boolean, nullable: boolean): string | null {
+		const length = this.#length(compact ? this.unsignedVarint() - 1 : this.int16(), nullable);
+		if (length < 0) return null;
+		if (length > STRING_MAX_BYTES) throw new MalformedMessage(this.position, `a string of ${length} bytes`);
 		const at = this.#take(length);
 		const end = at + length;
 		for (let i = at; i < end; i++) {
-			if ((this.#source[i] as number) < 0x80) continue;
-			if (!isUtf8(this.#source.subarray(at, end))) throw new MalformedMessage(at, "a string is not UTF-8");
-			return this.#source.toString("utf8", at, end);
+			if ((this.#source[i] as number) >= 0x80) return this.#source.toString("utf8", at, end);
 		}
 		return this.#source.toString("latin1", at, end);
 	}
 
-	/** A view. */
-	bytes(length: number): Buffer {
+	/** A view; null where `nullable`. */
+	bytes(compact: boolean, nullable: boolean): Buffer | null {
+		const length = this.#length(compact ? this.unsignedVarint() - 1 : this.int32(), nullable);
+		if (length < 0) return null;
 		const at = this.#take(length);
 		return this.#source.subarray(at, at + length);
 	}
 
-	skip(length: number): void {
-		this.#take(length);
+	/** How many elements follow, each of at least `smallestBytes` bytes: no more than there can be. -1: null, where `nullable`. */
+	arrayLength(compact: boolean, nullable: boolean, smallestBytes: number): number {
+		const length = this.#length(compact ? this.unsignedVarint() - 1 : this.int32(), nullable);
+		if (length > 0) this.#expectElements(length, smallestBytes);
+		return length;
 	}
 
-	/** Before anything is made for `count` elements of at least `smallestBytes` each. */
-	expectElements(count: number, smallestBytes: number): void {
-		this.#elements += count;
-		if (count * smallestBytes > this.remaining)
-			throw new MalformedMessage(this.position, `${count} elements in ${this.remaining} bytes`);
-		if (this.#elements > ELEMENTS_MAX)
-			throw new MalformedMessage(this.position, `more than ${ELEMENTS_MAX} elements in one message`);
+	/**
+	 * Tagged fields (KIP-482), in any order, as Kafka takes them: `read` is called with each of `known` that is there;
+	 * the others are skipped.
+	 */
+	taggedFields<T extends { readonly tag: number }>(known: readonly T[], read: (field: T) => void): void {
+		const count = this.unsignedVarint();
+		this.#expectElements(count, 2);
+		for (let i = 0; i < count; i++) {
+			const tag = this.unsignedVarint();
+			const size = this.unsignedVarint();
+			const field = known.find((each) => each.tag === tag);
+			if (field === undefined) this.#take(size);
+			else {
+				const end = this.position + size;
+				read(field);
+				if (this.position !== end)
+					throw new MalformedMessage(this.position, `tagged field ${tag} is not ${size} bytes`);
+			}
+		}
+	}
+
+	/** Tagged fields of which none is known. */
+	skipTags(): void {
+		this.taggedFields([], () => {});
 	}
 
 	/** Throws where bytes are left. */
 	end(): void {
 		if (this.remaining > 0) throw new MalformedMessage(this.position, `${this.remaining} bytes after the message`);
+	}
+
+	#length(length: number, nullable: boolean): number {
+		if (length >= 0 && length <= 0x7fff_ffff) return length;
+		if (length === -1 && nullable) return -1;
+		throw new MalformedMessage(this.position, length === -1 ? "null where there is no null" : `length ${length}`);
+	}
+
+	/** Before anything is made for them. */
+	#expectElements(count: number, smallestBytes: number): void {
+		this.#elements += count;
+		if (count * smallestBytes > this.remaining)
+			throw new MalformedMessage(this.position, `${count} elements in ${this.remaining} bytes`);
+		if (this.#elements > ELEMENTS_MAX)
+			throw new MalformedMessage(this.position, `more than ${ELEMENTS_MAX} elements in one message`);
 	}
 
 	#take(length: number): number {

@@ -3,7 +3,7 @@
  * (https://kafka.apache.org/protocol); encoders and decoders of every version follow from it. From a message's flexible
  * version on, lengths are varints and each structure ends with tagged fields (KIP-482).
  */
-import { MalformedMessage, type Reader } from "./reader.ts";
+import type { Reader } from "./reader.ts";
 import type { Writer } from "./writer.ts";
 
 /** Decodes or encodes one field in one version. */
@@ -12,6 +12,8 @@ interface Codec {
 	readonly encode: (writer: Writer, value: never) => void;
 	/** A value takes at least this many bytes: what a length may claim is checked against it. */
 	readonly smallestBytes: number;
+	/** Whether a value says no more than `fallback` does; left out: whether it is the same. */
+	readonly isDefault?: (value: never, fallback: unknown) => boolean;
 }
 
 type Compile = (version: number, flexible: boolean) => Codec;
@@ -64,8 +66,7 @@ export class Field<Out, In = Out> {
 	}
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: any field at all.
-type AnyField = Field<any, any>;
+type AnyField = Field<unknown, unknown>;
 export type Fields = Readonly<Record<string, AnyField>>;
 /** What decoding gives: every field, of every version. */
 export type Decoded<F extends Fields> = { -readonly [K in keyof F]: F[K]["out"] };
@@ -90,7 +91,7 @@ function fixed<T>(fallback: T, smallestBytes: number, decode: (r: Reader) => T, 
 export const bool = fixed<boolean>(
 	false,
 	1,
-	(r) => r.int8() !== 0,
+	(r) => r.bool(),
 	(w, v) => w.int8(v ? 1 : 0),
 );
 export const int8 = fixed<number>(
@@ -145,18 +146,8 @@ export const uuid = fixed<string>(
 	(w, v) => w.uuid(v),
 );
 
-/** A length: -1 is null, where there may be null. */
-function checked(r: Reader, length: number, nullable: boolean): number {
-	if (length < (nullable ? -1 : 0))
-		throw new MalformedMessage(r.position, length === -1 ? "null where there is no null" : `length ${length}`);
-	return length;
-}
-
 export const string = field<string>("", (nullable) => (_version, flexible) => ({
-	decode: (r) => {
-		const length = checked(r, flexible ? r.compactLength() : r.int16(), nullable);
-		return length < 0 ? null : r.text(length);
-	},
+	decode: (r) => r.text(flexible, nullable),
 	encode: (w, value: string | null) => {
 		if (value === null) w.nullLength(flexible, 2, nullable);
 		else w.text(value, flexible);
@@ -166,10 +157,7 @@ export const string = field<string>("", (nullable) => (_version, flexible) => ({
 
 /** A view of what was received: who keeps it copies it. */
 export const bytes = field<Buffer>(Buffer.alloc(0), (nullable) => (_version, flexible) => ({
-	decode: (r) => {
-		const length = checked(r, flexible ? r.compactLength() : r.int32(), nullable);
-		return length < 0 ? null : r.bytes(length);
-	},
+	decode: (r) => r.bytes(flexible, nullable),
 	encode: (w, value: Uint8Array | null) => {
 		if (value === null) w.nullLength(flexible, 4, nullable);
 		else w.bytes(value, flexible);
@@ -179,10 +167,7 @@ export const bytes = field<Buffer>(Buffer.alloc(0), (nullable) => (_version, fle
 
 /** Record batches one behind the other: as `bytes`; to be sent they may be in parts, which are not copied. */
 export const records = field<Buffer | null>(null, () => (_version, flexible) => ({
-	decode: (r) => {
-		const length = checked(r, flexible ? r.compactLength() : r.int32(), true);
-		return length < 0 ? null : r.bytes(length);
-	},
+	decode: (r) => r.bytes(flexible, true),
 	encode: (w, value: Uint8Array | readonly Uint8Array[] | null) => {
 		if (value === null) w.nullLength(flexible, 4, true);
 		else w.parts(value instanceof Uint8Array ? [value] : value, flexible);
@@ -196,9 +181,8 @@ export function array<Out, In>(element: Field<Out, In>): Field<Out[], readonly I
 		const codec = element.compile(version >= nullableFrom)(version, flexible);
 		return {
 			decode: (r) => {
-				const length = checked(r, flexible ? r.compactLength() : r.int32(), nullable);
+				const length = r.arrayLength(flexible, nullable, codec.smallestBytes);
 				if (length < 0) return null;
-				r.expectElements(length, codec.smallestBytes);
 				const list: unknown[] = [];
 				for (let i = 0; i < length; i++) list.push(codec.decode(r));
 				return list;
@@ -212,6 +196,8 @@ export function array<Out, In>(element: Field<Out, In>): Field<Out[], readonly I
 				for (const each of value) codec.encode(w, each);
 			},
 			smallestBytes: flexible ? 1 : 4,
+			isDefault: (value: readonly never[] | null, fallback) =>
+				value === fallback || (Array.isArray(fallback) && value?.length === 0),
 		};
 	});
 	return made as unknown as Field<Out[], readonly In[]>;
@@ -243,30 +229,38 @@ interface CompiledField {
 	readonly fallback: unknown;
 }
 
+interface TaggedField extends CompiledField {
+	readonly tag: number;
+}
+
 function compileStruct(fields: Fields, version: number, flexible: boolean): Codec {
 	const inline: CompiledField[] = [];
-	const tagged = new Map<number, CompiledField>();
-	/** In the order of the definition, so that all objects of it have one shape. */
+	const tagged: TaggedField[] = [];
+	/** Fields that this version has not, or only when the sender says so. */
 	const absent: { readonly name: string; readonly make: () => unknown }[] = [];
-	for (const [name, { options, compile }] of Object.entries(fields)) {
-		const { from, to, tag, nullableFrom, fallback } = options;
-		absent.push({ name, make: absentValue(fields[name] as AnyField, fallback) });
-		if (version < from || version > to) continue;
-		const compiled = { name, codec: compile(version >= nullableFrom)(version, flexible), fallback };
-		if (tag === undefined) inline.push(compiled);
-		else if (flexible) tagged.set(tag, compiled);
+	const all: CompiledField[] = [];
+	for (const [name, field] of Object.entries(fields)) {
+		const { from, to, tag, nullableFrom, fallback } = field.options;
+		const compiled = { name, codec: field.compile(version >= nullableFrom)(version, flexible), fallback };
+		all.push(compiled);
+		const isThere = version >= from && version <= to;
+		if (isThere && tag === undefined) inline.push(compiled);
+		else absent.push({ name, make: absentValue(field, fallback) });
+		if (isThere && tag !== undefined && flexible) tagged.push({ ...compiled, tag });
 	}
-	const present = new Set([...inline.map(({ name }) => name)]);
-	const missing = absent.filter(({ name }) => !present.has(name));
-	const tags = [...tagged].sort(([a], [b]) => a - b);
+	tagged.sort((a, b) => a.tag - b.tag);
 	let smallestBytes = flexible ? 1 : 0;
 	for (const { codec } of inline) smallestBytes += codec.smallestBytes;
 	return {
 		decode: (r) => {
 			const value: Record<string, unknown> = {};
 			for (const { name, codec } of inline) value[name] = codec.decode(r);
-			for (const { name, make } of missing) value[name] = make();
-			if (flexible) decodeTags(r, tagged, value);
+			for (const { name, make } of absent) value[name] = make();
+			if (flexible) {
+				r.taggedFields(tagged, ({ name, codec }) => {
+					value[name] = codec.decode(r);
+				});
+			}
 			return value;
 		},
 		encode: (w, value: Readonly<Record<string, unknown>>) => {
@@ -274,73 +268,37 @@ function compileStruct(fields: Fields, version: number, flexible: boolean): Code
 				const given = value[name];
 				codec.encode(w, (given === undefined ? fallback : given) as never);
 			}
-			if (flexible) encodeTags(w, tags, value);
+			if (flexible) encodeTags(w, tagged, value);
 		},
 		smallestBytes,
+		isDefault: (value: Readonly<Record<string, unknown>>) => all.every((field) => isDefault(field, value[field.name])),
 	};
 }
 
 function absentValue(field: AnyField, fallback: unknown): () => unknown {
 	if (Array.isArray(fallback)) return () => [];
 	if (fallback !== EMPTY_STRUCT) return () => fallback;
-	// A structure that is left out has all its defaults.
-	return () => defaultsOf(field);
+	// No version -1 has any field: decoding makes all defaults of nothing.
+	const nothing = field.compile(false)(-1, false);
+	return () => nothing.decode(undefined as never);
 }
 
-const DEFAULTS = new WeakMap<AnyField, unknown>();
-
-function defaultsOf(field: AnyField): unknown {
-	let defaults = DEFAULTS.get(field);
-	if (defaults === undefined) {
-		// No version has any field: what is decoded from nothing is the defaults.
-		defaults = field
-			.compile(false)(-1, false)
-			.decode(undefined as never);
-		DEFAULTS.set(field, defaults);
-	}
-	return { ...(defaults as object) };
-}
-
-function decodeTags(r: Reader, known: ReadonlyMap<number, CompiledField>, value: Record<string, unknown>): void {
-	const count = r.unsignedVarint();
-	r.expectElements(count, 2);
-	let last = -1;
-	for (let i = 0; i < count; i++) {
-		const tag = r.unsignedVarint();
-		if (tag <= last) throw new MalformedMessage(r.position, `tag ${tag} after tag ${last}`);
-		last = tag;
-		const size = r.unsignedVarint();
-		const compiled = known.get(tag);
-		if (compiled === undefined) {
-			r.skip(size);
-			continue;
-		}
-		const end = r.position + size;
-		value[compiled.name] = compiled.codec.decode(r);
-		if (r.position !== end)
-			throw new MalformedMessage(r.position, `tagged field ${compiled.name} is not ${size} bytes`);
+function encodeTags(w: Writer, tagged: readonly TaggedField[], value: Readonly<Record<string, unknown>>): void {
+	let count = 0;
+	for (const field of tagged) if (!isDefault(field, value[field.name])) count++;
+	w.unsignedVarint(count);
+	if (count === 0) return;
+	for (const field of tagged) {
+		const given = value[field.name];
+		if (isDefault(field, given)) continue;
+		w.unsignedVarint(field.tag);
+		w.sized((inner) => field.codec.encode(inner, given as never));
 	}
 }
 
-function encodeTags(
-	w: Writer,
-	tags: readonly (readonly [number, CompiledField])[],
-	value: Readonly<Record<string, unknown>>,
-): void {
-	const given = tags.filter(([, { name, fallback }]) => {
-		const each = value[name];
-		return each !== undefined && !isDefault(each, fallback);
-	});
-	w.unsignedVarint(given.length);
-	for (const [tag, { name, codec }] of given) {
-		w.unsignedVarint(tag);
-		w.sized((inner) => codec.encode(inner, value[name] as never));
-	}
-}
-
-function isDefault(value: unknown, fallback: unknown): boolean {
-	if (Array.isArray(fallback)) return Array.isArray(value) && value.length === 0;
-	return value === fallback;
+function isDefault({ codec, fallback }: CompiledField, value: unknown): boolean {
+	if (value === undefined || value === fallback) return true;
+	return codec.isDefault?.(value as never, fallback) ?? false;
 }
 
 export interface Message<F extends Fields> {
@@ -357,11 +315,9 @@ export interface Message<F extends Fields> {
 }
 
 /** Of what decoding a message gives. */
-// biome-ignore lint/suspicious/noExplicitAny: any message at all.
-export type DecodedOf<M extends Message<any>> = M extends Message<infer F> ? Decoded<F> : never;
+export type DecodedOf<M extends Message<Fields>> = M extends Message<infer F> ? Decoded<F> : never;
 /** Of what encoding a message takes. */
-// biome-ignore lint/suspicious/noExplicitAny: any message at all.
-export type EncodableOf<M extends Message<any>> = M extends Message<infer F> ? Encodable<F> : never;
+export type EncodableOf<M extends Message<Fields>> = M extends Message<infer F> ? Encodable<F> : never;
 
 export interface MessageOptions {
 	/** Lowest and highest. */

@@ -3,6 +3,8 @@
 const FIRST_BYTES = 256;
 /** Parts below this are copied: each part of its own costs a write more than its bytes do. */
 const COPIED_BELOW_BYTES = 2048;
+/** Kafka has no longer strings, also where a longer one could be said. */
+export const STRING_MAX_BYTES = 0x7fff;
 
 export class Writer {
 	readonly #parts: Uint8Array[] = [];
@@ -25,6 +27,15 @@ export class Writer {
 	take(): Uint8Array[] {
 		this.#closePart();
 		return this.#parts;
+	}
+
+	/** As `take`, where the first four bytes were kept free for the size of all that follows them. */
+	takeFrame(): Uint8Array[] {
+		const sizeBytes = this.sizeBytes - 4;
+		const parts = this.take();
+		// What is written first is never a part of somebody else's.
+		(parts[0] as Buffer).writeInt32BE(sizeBytes, 0);
+		return parts;
 	}
 
 	int8(value: number): void {
@@ -80,19 +91,19 @@ export class Writer {
 	unsignedVarint(value: number): void {
 		let rest = value;
 		while (rest > 0x7f) {
-			this.#buffer[this.#room(1)] = (rest & 0x7f) | 0x80;
+			const at = this.#room(1);
+			this.#buffer[at] = (rest & 0x7f) | 0x80;
 			rest = Math.floor(rest / 128);
 		}
-		this.#buffer[this.#room(1)] = rest;
+		const at = this.#room(1);
+		this.#buffer[at] = rest;
 	}
 
 	text(value: string, compact: boolean): void {
 		const length = Buffer.byteLength(value);
+		if (length > STRING_MAX_BYTES) throw new RangeError(`a string of ${length} bytes`);
 		if (compact) this.unsignedVarint(length + 1);
-		else {
-			if (length > 0x7fff) throw new RangeError(`a string of ${length} bytes`);
-			this.int16(length);
-		}
+		else this.int16(length);
 		const at = this.#room(length);
 		this.#buffer.write(value, at);
 	}
@@ -133,7 +144,8 @@ export class Writer {
 
 	#raw(value: Uint8Array): void {
 		if (value.length < COPIED_BELOW_BYTES) {
-			this.#buffer.set(value, this.#room(value.length));
+			const at = this.#room(value.length);
+			this.#buffer.set(value, at);
 			return;
 		}
 		this.#closePart();
@@ -148,7 +160,7 @@ export class Writer {
 		this.#begun = this.#at;
 	}
 
-	/** Position of the next `bytes` bytes. */
+	/** Position of the next `bytes` bytes; `#buffer` may be another one afterwards. */
 	#room(bytes: number): number {
 		const at = this.#at;
 		if (at + bytes <= this.#buffer.length) {

@@ -8,6 +8,7 @@ import { MESSAGE } from "../codec/protocol.ts";
 import type { Shape } from "../codec/shape.ts";
 import { CborWriter } from "../codec/writer.ts";
 import { HeadwaterError } from "./errors.ts";
+import { groupsApi } from "./groups-api.ts";
 import { errorOf, type Fields, type Link, type LinkOwner, openLink } from "./link.ts";
 import { ProduceQueue } from "./produce-queue.ts";
 import { RecordStream, type StreamHost } from "./record-stream.ts";
@@ -18,6 +19,7 @@ import type {
 	FetchOptions,
 	FetchResult,
 	GatewayStatus,
+	GroupsApi,
 	OffsetSpec,
 	ProduceOptions,
 	ProduceRecord,
@@ -84,6 +86,7 @@ export class Client {
 	/** The id under which this client produces. */
 	readonly clientId: string;
 	readonly topics: TopicsApi;
+	readonly groups: GroupsApi;
 	readonly #options: ConnectOptions;
 	readonly #host: string;
 	readonly #port: number;
@@ -112,6 +115,7 @@ export class Client {
 		this.clientId = options.clientId ?? randomBytes(12).toString("hex");
 		this.#produced = new ProduceQueue(() => this.#nextId(), options.maxInFlight);
 		this.topics = topicsApi((call) => this.#call(call));
+		this.groups = groupsApi((call) => this.#call(call));
 		this.#linkOwner = {
 			received: (type, id, body, frameBytes) => this.#received(type, id, body, frameBytes),
 			lost: (link, error) => this.#lost(link, error),

@@ -142,6 +142,47 @@ export interface TopicsApi {
 	delete(name: string): Promise<void>;
 }
 
+export interface GroupInfo {
+	readonly name: string;
+	/** `Empty`, `PreparingRebalance`, `CompletingRebalance` or `Stable`. */
+	readonly state: string;
+	/** `consumer` for Kafka's consumers; empty: it never had members. */
+	readonly protocolType: string;
+}
+
+export interface GroupDescription extends GroupInfo {
+	/** How the members divide partitions; empty unless the group is stable. */
+	readonly protocol: string;
+	readonly members: {
+		memberId: string;
+		instanceId: string | null;
+		clientId: string;
+		host: string;
+		assigned: { topic: string; partitions: number[] }[];
+	}[];
+	/** Every partition that the group has an offset of, or that a member was given. */
+	readonly partitions: {
+		topic: string;
+		partition: number;
+		/** The next record to be read; null: none is committed. */
+		offset: number | null;
+		metadata: string;
+		logStartOffset: number;
+		highWatermark: number;
+		/** Records that are still to be read. */
+		lag: number | null;
+	}[];
+}
+
+export interface GroupsApi {
+	list(): Promise<GroupInfo[]>;
+	describe(name: string): Promise<GroupDescription>;
+	/** Of a group without members: all of them or none. */
+	setOffsets(name: string, offsets: readonly { topic: string; partition: number; offset: number }[]): Promise<void>;
+	/** Of a group without members. */
+	delete(name: string): Promise<void>;
+}
+
 /** What `headwater status` shows. */
 export interface GatewayStatus {
 	readonly version: string;

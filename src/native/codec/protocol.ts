@@ -25,6 +25,10 @@ export const MESSAGE = {
 	STATUS: 13,
 	PING: 14,
 	BYE: 15,
+	GROUP_LIST: 16,
+	GROUP_DESCRIBE: 17,
+	GROUP_OFFSETS: 18,
+	GROUP_DELETE: 19,
 	/** Gateway to client only, with the id of the subscribe request. */
 	RECORDS: 32,
 	END: 33,

@@ -84,6 +84,18 @@ function body(fields: BodyShape["fields"]): BodyShape {
 
 const nameOnly = body({ 0: { name: "name", shape: topicName } });
 
+/** As long as Kafka's protocol can say it. */
+const groupName: Shape = { kind: "text", maxBytes: 32_767 };
+const groupOnly = body({ 0: { name: "group", shape: groupName } });
+const groupPlace: Shape = {
+	kind: "tuple",
+	of: [
+		["topic", topicName],
+		["partition", int32],
+		["offset", uint],
+	],
+};
+
 export const REQUESTS: Readonly<Record<number, { readonly name: string; readonly body: BodyShape }>> = {
 	[MESSAGE.HELLO]: {
 		name: "hello",
@@ -189,6 +201,16 @@ export const REQUESTS: Readonly<Record<number, { readonly name: string; readonly
 		name: "bye",
 		body: body({ 0: { name: "forget", shape: bool, optional: true } }),
 	},
+	[MESSAGE.GROUP_LIST]: { name: "group list", body: body({}) },
+	[MESSAGE.GROUP_DESCRIBE]: { name: "group describe", body: groupOnly },
+	[MESSAGE.GROUP_OFFSETS]: {
+		name: "group offsets",
+		body: body({
+			0: { name: "group", shape: groupName },
+			1: { name: "places", shape: { kind: "array", of: groupPlace, min: 1 } },
+		}),
+	},
+	[MESSAGE.GROUP_DELETE]: { name: "group delete", body: groupOnly },
 };
 
 export type Body = ReadonlyMap<number, unknown>;
@@ -214,7 +236,8 @@ export function readRequest(value: unknown): Request {
 	checkShape(value, envelope, "message");
 	const [type, id, content] = value as [number, number, Body];
 	const shape = REQUESTS[type];
-	if (shape === undefined) checkShape(type, { kind: "uint", min: MESSAGE.HELLO, max: MESSAGE.BYE }, "message.type");
+	if (shape === undefined)
+		checkShape(type, { kind: "uint", min: MESSAGE.HELLO, max: MESSAGE.GROUP_DELETE }, "message.type");
 	else checkShape(content, shape.body, `request ${id} (${shape.name})`);
 	return { type, id, body: content };
 }

@@ -8,14 +8,14 @@ const folder = temporaryFolder("start");
 const dataDirectory = path.join(folder, "data");
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
-const FREE = ["mqtt", "native", "http"].flatMap((door) => ["--set", `${door}.listen=127.0.0.1:0`]);
+const FREE = ["mqtt", "native", "kafka", "http"].flatMap((door) => ["--set", `${door}.listen=127.0.0.1:0`]);
 
 describe("start", () => {
 	it("greets, takes its file, variables and --set, and ends well at Ctrl-C and SIGTERM", async () => {
 		const file = path.join(folder, "headwater.yaml");
 		fs.writeFileSync(
 			file,
-			"num.partitions: 2\nmqtt:\n  listen: 127.0.0.1:0\nnative: {listen: '127.0.0.1:0'}\nhttp.listen: 127.0.0.1:0\n",
+			"num.partitions: 2\nmqtt:\n  listen: 127.0.0.1:0\nnative: {listen: '127.0.0.1:0'}\nkafka.listen: 127.0.0.1:0\nhttp.listen: 127.0.0.1:0\n",
 		);
 		for (const signal of ["SIGINT", "SIGTERM"] as const) {
 			const child = spawnHeadwater(["start", "--config", file, "--data", path.join(folder, "greets")], {
@@ -24,7 +24,7 @@ describe("start", () => {
 			const closed = new Promise<number | null>((resolve) => child.once("close", resolve));
 			const [text, , nativePort] = await until(
 				child,
-				/Headwater \S+ is ready after \d+ ms\n {2}mqtt +127\.0\.0\.1:(\d+)\n {2}native +127\.0\.0\.1:(\d+)\n {2}http +127\.0\.0\.1:\d+\n {2}data +\S+\n[\s\S]*Ctrl-C ends it/,
+				/Headwater \S+ is ready after \d+ ms\n {2}mqtt +127\.0\.0\.1:(\d+)\n {2}native +127\.0\.0\.1:(\d+)\n {2}kafka +127\.0\.0\.1:\d+\n {2}http +127\.0\.0\.1:\d+\n {2}data +\S+\n[\s\S]*Ctrl-C ends it/,
 			);
 			expect(text).toContain("mosquitto_pub -h 127.0.0.1 -p ");
 			expect(text).toContain(`npx headwater consume telemetry --from earliest --connect 127.0.0.1:${nativePort}\n`);
@@ -66,6 +66,8 @@ describe("start", () => {
 				`mqtt.listen=127.0.0.1:${first.mqttPort}`,
 				"--set",
 				"native.listen=127.0.0.1:0",
+				"--set",
+				"kafka.listen=127.0.0.1:0",
 				"--set",
 				"http.listen=127.0.0.1:0",
 			]);

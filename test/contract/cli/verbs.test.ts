@@ -165,8 +165,10 @@ describe("status", () => {
 			listeners: [
 				{ door: "mqtt", address: `127.0.0.1:${gateway.mqttPort}` },
 				{ door: "native", address: `127.0.0.1:${gateway.nativePort}` },
+				{ door: "kafka", address: `127.0.0.1:${gateway.kafkaPort}` },
 				{ door: "http", address: `127.0.0.1:${gateway.httpPort}` },
 			],
+			connections: { kafka: 0 },
 		});
 		expect((await talk(gateway, ["status"])).stdout).toContain(`127.0.0.1:${gateway.mqttPort}\n`);
 	});

@@ -224,6 +224,7 @@ describe.each(Object.keys(disks))("%s", (name) => {
 
 	it("tells how many bytes may still be written", () => {
 		expect(disk.freeBytes(root)).toBeGreaterThan(0);
+		expect(disk.totalBytes(root)).toBeGreaterThanOrEqual(disk.freeBytes(root));
 	});
 
 	it("holds the same bytes after any mix of writes and truncations as an array does", () => {

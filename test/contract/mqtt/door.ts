@@ -89,19 +89,19 @@ export class TestDoor {
 		this.folder = mkdtempSync(join(tmpdir(), "headwater-mqtt-"));
 	}
 
-	static async open(options: Partial<MqttOptions> = {}): Promise<TestDoor> {
+	static async open(options: Partial<MqttOptions> = {}, memoryBudgetBytes?: number): Promise<TestDoor> {
 		const test = new TestDoor();
-		await test.start(options);
+		await test.start(options, memoryBudgetBytes);
 		return test;
 	}
 
-	async start(options: Partial<MqttOptions> = {}): Promise<void> {
+	async start(options: Partial<MqttOptions> = {}, memoryBudgetBytes = 33_554_432): Promise<void> {
 		this.broker = Broker.open(
 			{
 				dataFolder: this.folder,
 				journal: { fileBytes: 1_048_576, filesMax: 4 },
 				lingerMs: 0,
-				memoryBudgetBytes: 33_554_432,
+				memoryBudgetBytes,
 				retentionCheckMs: 300_000,
 				defaultPartitions: 2,
 				topicDefaults: {

@@ -8,8 +8,8 @@ afterEach(async () => {
 	for (const door of doors.splice(0)) await door.close();
 });
 
-export async function open(options: Partial<MqttOptions> = {}): Promise<TestDoor> {
-	const door = await TestDoor.open(options);
+export async function open(options: Partial<MqttOptions> = {}, memoryBudgetBytes?: number): Promise<TestDoor> {
+	const door = await TestDoor.open(options, memoryBudgetBytes);
 	doors.push(door);
 	return door;
 }

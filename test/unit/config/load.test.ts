@@ -217,6 +217,22 @@ describe("what is wrong", () => {
 		expect(problemsOf({ file: file(text) }).join("\n")).toContain(told);
 	});
 
+	it.each(["gateway.local", "SSL://gateway.local:9093", "PLAINTEXT://a:1,PLAINTEXT://b:2", "a:123456"])(
+		"advertised.listeners=%s is refused",
+		(value) => {
+			expect(problemsOf({ set: [`advertised.listeners=${value}`] })).toEqual([
+				expect.stringContaining("right would be host:port or PLAINTEXT://host:port"),
+			]);
+		},
+	);
+
+	it.each(["gateway.local:9092", "PLAINTEXT://gateway.local:9092", "PLAINTEXT://[fe80::1]:9092", ""])(
+		"advertised.listeners=%s is taken",
+		(value) => {
+			expect(loadConfig({ set: [`advertised.listeners=${value}`] }).config["advertised.listeners"]).toBe(value);
+		},
+	);
+
 	it("refuses an empty variable rather than guessing", () => {
 		expect(problemsOf({ environment: { HEADWATER_LOG_LEVEL: "" } })).toEqual([
 			"environment HEADWATER_LOG_LEVEL: log.level: has no value; right would be one of debug, info, warn, error",
@@ -232,7 +248,12 @@ describe("contradictions", () => {
 			"mqtt.listen (with native.listen): 127.0.0.1:1883 is the port of native.listen too (0.0.0.0:1883)",
 		],
 		[
-			["message.max.bytes=40MiB", "native.max.frame.bytes=64MiB", "memory.budget.bytes=64MiB"],
+			[
+				"message.max.bytes=40MiB",
+				"native.max.frame.bytes=64MiB",
+				"socket.request.max.bytes=64MiB",
+				"memory.budget.bytes=64MiB",
+			],
 			"more than journal.file.bytes (33554432) lets",
 		],
 		[
@@ -245,6 +266,8 @@ describe("contradictions", () => {
 		],
 		[["mqtt.max.packet.bytes=2MiB"], "a packet that large could not be stored"],
 		[["native.max.frame.bytes=64KiB"], "a record batch has to fit a frame"],
+		[["socket.request.max.bytes=64KiB"], "a record batch has to fit a request"],
+		[["kafka.listen=127.0.0.1:9480"], "kafka.listen: 127.0.0.1:9480 is the port of http.listen too"],
 		[["log.retention.bytes=1MiB"], "less than one segment (log.segment.bytes 67108864)"],
 		[["log.retention.ms=1s"], "log.retention.ms: 1000 is less than the time between two looks"],
 	])("%j: %s", (set, told) => {

@@ -19,6 +19,8 @@ function anyValue(key: KeyName): fc.Arbitrary<string> {
 			const number = fc.integer({ min: definition.minimum, max: definition.maximum });
 			return (definition.minusOne === undefined ? number : fc.oneof(number, fc.constant(-1))).map(String);
 		}
+		case "fraction":
+			return fc.integer({ min: 0, max: 1000 }).map((thousandths) => String(thousandths / 1000));
 		case "address":
 			return fc
 				.tuple(

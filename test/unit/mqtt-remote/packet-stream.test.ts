@@ -16,7 +16,7 @@ function publish(topic: string, payloadBytes: number, packetId: number): Buffer 
 /** What the handler is told, as text. */
 function fed(chunks: readonly Buffer[], passOver: boolean): { told: string[]; pressure: Pressure } {
 	const pressure = new Pressure(1_000_000);
-	const stream = new PacketStream(pressure, MAX, passOver);
+	const stream = new PacketStream(pressure, MAX, passOver, () => {});
 	const told: string[] = [];
 	const handler = {
 		packet: (bytes: Buffer, start: number, end: number) => told.push(bytes.toString("hex", start, end)),

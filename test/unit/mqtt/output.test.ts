@@ -106,7 +106,7 @@ describe("a packet that comes in pieces", () => {
 		const pressure = new Pressure(1_000_000);
 		const packet = Buffer.concat([Buffer.of(0x30, 0xe8, 0x07), Buffer.alloc(1000, 7)]);
 		for (const size of [1, 2, 3, 10, 999, 1003, 2000]) {
-			const partial = new PartialPacket(pressure, 0);
+			const partial = new PartialPacket(pressure, 0, () => {});
 			const stream = Buffer.concat([packet, Buffer.from("next")]);
 			let at = 0;
 			while (partial.whole() === undefined) {
@@ -121,7 +121,7 @@ describe("a packet that comes in pieces", () => {
 	});
 
 	it("is refused from its fixed header when it is too large", () => {
-		const partial = new PartialPacket(new Pressure(1000), 0);
+		const partial = new PartialPacket(new Pressure(1000), 0, () => {});
 		expect(() => partial.take(Buffer.of(0x30, 0xff, 0xff, 0x03), 5000)).toThrow(MqttError);
 	});
 });

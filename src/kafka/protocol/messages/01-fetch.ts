@@ -33,7 +33,10 @@ export const FetchRequest = message(
 						logStartOffset: int64.or(-1).in(5),
 						partitionMaxBytes: int32,
 						replicaDirectoryId: uuid.in(17).tagged(0),
-						highWatermark: int64.or(Number.POSITIVE_INFINITY).in(18).tagged(1),
+						highWatermark: int64
+							.or(2 ** 63)
+							.in(18)
+							.tagged(1),
 					}),
 				),
 			}),

@@ -1,0 +1,21 @@
+/** The configuration as text by key, for those who only tell it. */
+import { type Config, definitionOf, KEY_NAMES } from "./keys.ts";
+import { formatAddress } from "./values.ts";
+
+/** All keys but those that are lists of their own kind. `withoutEnd` is what the largest number is written as. */
+export function configAsText(
+	config: Config,
+	withoutEnd: string,
+): Record<string, { value: string; fallback: string; documentation: string }> {
+	const text = (value: unknown): string => {
+		if (typeof value === "object") return formatAddress(value as Parameters<typeof formatAddress>[0]);
+		return value === Number.MAX_SAFE_INTEGER ? withoutEnd : String(value);
+	};
+	return Object.fromEntries(
+		KEY_NAMES.flatMap((key) => {
+			const { kind, fallback, documentation } = definitionOf(key);
+			if (kind === "routes" || kind === "bridges") return [];
+			return [[key, { value: text(config[key]), fallback: text(fallback), documentation }]];
+		}),
+	);
+}
