@@ -80,7 +80,7 @@ export async function runWorker<Spec extends WorkerSpec>(
 	return { result, cpuSeconds: (cpu.end ?? Number.NaN) - (cpu.begin ?? Number.NaN) };
 }
 
-function startGenerator<Message extends { mark: WorkerMark } | { result: unknown }, Result>(
+export function startGenerator<Message extends { mark: WorkerMark } | { result: unknown }, Result>(
 	workplace: Workplace,
 	file: string,
 	spec: unknown,

@@ -8,6 +8,7 @@ import { fanOut } from "./fan-out.ts";
 import { flash } from "./flash.ts";
 import { idle } from "./idle.ts";
 import { ingest } from "./ingest.ts";
+import { kafka } from "./kafka.ts";
 import { describeMachine, machineLines } from "./machine.ts";
 import { memory } from "./memory.ts";
 import { type Table, tableMarkdown, tableText } from "./report.ts";
@@ -27,12 +28,14 @@ const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<{ tabl
 	idle,
 	sessions,
 	retained,
+	kafka,
 };
 
 const HELP = `Usage: npm run bench -- NAME...|all [options]
 
   ingest, memory, start, flash                         the gateway as a whole
   fan-out, subscriptions, idle, sessions, retained     its MQTT door
+  kafka                                                its Kafka door, beside Apache Kafka (Java)
 
   --seconds N   that count of each run (default 5)
   --rounds N    interleaved rounds (default: ingest, fan-out, subscriptions, retained 3; start 5; others 1)

@@ -21,6 +21,7 @@ export interface Target {
 	readonly mqttPort: number;
 	/** Headwater only. */
 	readonly nativePort?: number;
+	readonly kafkaPort?: number;
 	readonly dataDirectory?: string;
 	/** As its operator would; resolves when it is gone. */
 	stop(): Promise<void>;
@@ -48,6 +49,7 @@ export async function startHeadwater(
 		pid: child.pid as number,
 		mqttPort: gateway.mqttPort,
 		nativePort: gateway.nativePort,
+		kafkaPort: gateway.kafkaPort,
 		dataDirectory,
 		async stop() {
 			const code = await gateway.stop();

@@ -1,34 +1,16 @@
 /**
- * Kafka's own kafka-dump-log reads our segments and indexes. It ends with 0 even on damage, so what it
- * says is read for complaints; that those are noticed is shown on a segment damaged on purpose.
+ * Kafka's own kafka-dump-log reads our segments and indexes. That its complaints are noticed is shown on a
+ * segment damaged on purpose.
  */
 import fs from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { connect } from "../../src/native/client/client.ts";
-import { run, startGateway, temporaryFolder } from "../support/gateway.ts";
+import { startGateway, temporaryFolder } from "../support/gateway.ts";
+import { dumpLog } from "./kafka/dump-log.ts";
 
 const { kafka } = inject("runtimes");
 const RECORDS = 4000;
-
-/** What kafka-dump-log prints when it does not like what it reads. */
-const COMPLAINT =
-	/isvalid: false|Found \d+ invalid bytes|mismatch|Non-consecutive|is followed by|out of order|not monotonic|Exception|Error/i;
-
-/** Version 4.3.1 says this of every segment that does not begin at 0, of Apache Kafka's own too. */
-const FALSE_ALARM = /^Non-consecutive offsets in .*\/0*(\d+)\.log\n\s*-1 is followed by \1$/gm;
-
-async function dump(
-	files: readonly string[],
-	...options: string[]
-): Promise<{ lines: string[]; complaints: string[] }> {
-	const program = path.join(import.meta.dirname, "kit", "kafka", "kafka-cli");
-	const { stdout, stderr } = await run(program, ["dump-log", ...options, "--files", files.join(",")]);
-	const lines = `${stdout}\n${stderr}`.replace(FALSE_ALARM, "").split("\n");
-	// What was stored must not pass for a complaint.
-	const said = lines.map((line) => line.replace(/ (key|payload): .*$/, ""));
-	return { lines, complaints: said.filter((line) => COMPLAINT.test(line)) };
-}
 
 describe.skipIf(!kafka)("kafka-dump-log", () => {
 	const folder = temporaryFolder("dump-log");
@@ -63,7 +45,7 @@ describe.skipIf(!kafka)("kafka-dump-log", () => {
 
 	it("reads every record of every segment", async () => {
 		expect(withSuffix(".log").length).toBeGreaterThan(1);
-		const { lines, complaints } = await dump(withSuffix(".log"), "--deep-iteration", "--print-data-log");
+		const { lines, complaints } = await dumpLog(withSuffix(".log"), "--deep-iteration", "--print-data-log");
 		expect(complaints).toEqual([]);
 		const records = lines.filter((line) => line.startsWith("| offset: "));
 		expect(records.map((line) => Number(/offset: (\d+)/.exec(line)?.[1]))).toEqual([...Array(RECORDS).keys()]);
@@ -72,11 +54,11 @@ describe.skipIf(!kafka)("kafka-dump-log", () => {
 	});
 
 	it("finds every index entry where it says it is", async () => {
-		const { lines, complaints } = await dump([...withSuffix(".index"), ...withSuffix(".timeindex")]);
+		const { lines, complaints } = await dumpLog([...withSuffix(".index"), ...withSuffix(".timeindex")]);
 		expect(complaints).toEqual([]);
 		expect(lines.filter((line) => /^offset: \d+ position: \d+/.test(line)).length).toBeGreaterThan(10);
 		expect(lines.filter((line) => /^timestamp: \d+ offset: \d+/.test(line)).length).toBeGreaterThan(1);
-		const sanity = await dump([...withSuffix(".index"), ...withSuffix(".timeindex")], "--index-sanity-check");
+		const sanity = await dumpLog([...withSuffix(".index"), ...withSuffix(".timeindex")], "--index-sanity-check");
 		expect(sanity.complaints).toEqual([]);
 		expect(sanity.lines.filter((line) => line.includes("passed sanity check"))).toHaveLength(
 			withSuffix(".index").length + withSuffix(".timeindex").length,
@@ -90,7 +72,7 @@ describe.skipIf(!kafka)("kafka-dump-log", () => {
 		const bytes = fs.readFileSync(segment);
 		bytes[100] = (bytes[100] ?? 0) ^ 1;
 		fs.writeFileSync(damaged, bytes);
-		const { complaints } = await dump([damaged], "--deep-iteration", "--print-data-log");
+		const { complaints } = await dumpLog([damaged], "--deep-iteration", "--print-data-log");
 		fs.rmSync(copy, { recursive: true });
 		expect(complaints).not.toEqual([]);
 	});
