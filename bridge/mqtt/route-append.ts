@@ -5,7 +5,7 @@
 import { BrokerError } from "../../src/base/errors.ts";
 import type { Partition } from "../../src/log/partition.ts";
 import type { RecordHeader } from "../../src/record/batch.ts";
-import { encodeKeyBlock } from "../../src/record/builder.ts";
+import { encodeKeyBlock, NULL_KEY_BLOCK } from "../../src/record/builder.ts";
 import type { Companion, InboundEvent, Place } from "./append-event.ts";
 import type { Properties } from "./codec/packets.ts";
 import type { Deliveries } from "./delivery.ts";
@@ -87,8 +87,9 @@ function placeOf(destination: Destination, record: Prepared | undefined, offset:
 	return { partition: record!.partition.id, offset: offset!, topic };
 }
 
-/** Throws MESSAGE_TOO_LARGE before anything is appended: of several records none may be left out. */
+/** Throws MESSAGE_TOO_LARGE and INVALID_RECORD before anything is appended: of several records none may be left out. */
 function sizeOf({ partition, keyBlock, headersBlock }: Prepared, payloadBytes: number): number {
+	if (keyBlock[0] === NULL_KEY_BLOCK[0]) partition.requireKey();
 	const bytes = keyBlock.length + headersBlock.length + payloadBytes + RECORD_OVERHEAD_BYTES;
 	if (bytes <= partition.config.maxMessageBytes) return bytes;
 	throw new BrokerError(
@@ -117,10 +118,12 @@ function prepare(engine: AppendContext, destination: Destination, event: Inbound
 		const value = typeof filled === "object" ? fill(filled) : undefined;
 		if (value !== undefined) more.push({ key: name, value });
 	}
-	const timestampMs = timestamp(engine, waiting.timestampSlot, properties, nowMs);
+	const partition = key === undefined ? destination.partition : destination.partitionOf(key);
+	const isArrival = partition.config.timestampType === "append";
+	const timestampMs = isArrival ? nowMs : timestamp(engine, waiting.timestampSlot, properties, nowMs);
 	const timely = timestampMs === nowMs ? properties : countedFrom(timestampMs, properties, nowMs);
 	return {
-		partition: key === undefined ? destination.partition : destination.partitionOf(key),
+		partition,
 		timestampMs,
 		keyBlock: key === undefined ? destination.keyBlock : encodeKeyBlock(key),
 		headersBlock: destination.headersBlockFor(qos, retain, timely, clientId, more),

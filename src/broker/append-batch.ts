@@ -25,6 +25,10 @@ export interface AppendRequest {
 	readonly transactionalId: string | null;
 	/** What may still come out of their compression, bytes: it is work that others wait for. */
 	decompressedBytes: number;
+	/** When the first batch was brought into its topic's codec, on the monotonic clock, milliseconds. */
+	recompressingSinceMs?: number;
+	/** Records that were refused by name so far. */
+	refusedRecords?: number;
 	readonly allowsZstd: boolean;
 }
 
@@ -47,7 +51,7 @@ export class RefusedRecords extends BrokerError {
 	}
 }
 
-/** One answer names no more records than this. */
+/** One answer names no more records than this, and one of each batch. */
 const REFUSED_MAX = 100;
 /** The least that a batch's length may be: leader epoch, magic and what older formats have. */
 const LENGTH_MIN = 14;
@@ -55,6 +59,8 @@ const LENGTH_COUNTS_FROM = 12;
 /** What may come out of one batch's compression. Readers here take twice as much. */
 const DECOMPRESSED_MAX = 16 * 1024 * 1024;
 const LOWEST_BYTES = 17;
+/** How long one request may hold up others with bringing batches into the codecs of their topics; one batch is always done. */
+const RECOMPRESSING_MAX_MS = 100;
 
 /**
  * Appends the batch that `bytes` begins with to the commit being gathered; `bytes` belongs to the log from now on. A batch
@@ -74,7 +80,7 @@ export function appendProducerBatch(
 	const now = broker.clock.now();
 	const header = validate(received, partition, now, request);
 	const isAppendTime = config.timestampType === "append";
-	let batch = inCodecOf(config, received, header);
+	let batch = inCodecOf(broker, config, received, header, request);
 	if (batch.length > config.maxMessageBytes) throw tooLarge(partition, batch.length);
 	if (header.producerId >= 0) {
 		const found = check(broker, partition, header, request);
@@ -165,7 +171,7 @@ function validate(batch: Buffer, partition: Partition, now: number, request: App
 	const compacted = config.cleanupPolicy.compact;
 	const range = rangeOf(config, now);
 	const isOff = header.smallestTimestamp < range.earliest || header.largestTimestamp > range.latest;
-	if ((compacted && header.withoutKey > 0) || isOff) throw refusedRecords(batch, partition, range);
+	if ((compacted && header.withoutKey > 0) || isOff) throw refusedRecords(batch, partition, range, request);
 	return header;
 }
 
@@ -215,15 +221,22 @@ function rangeOf(config: PartitionConfig, now: number): TimeRange {
 	return { earliest: now - config.timestampBeforeMaxMs, latest: now + config.timestampAfterMaxMs };
 }
 
-function refusedRecords(batch: Buffer, partition: Partition, { earliest, latest }: TimeRange): RefusedRecords {
+function refusedRecords(
+	batch: Buffer,
+	partition: Partition,
+	{ earliest, latest }: TimeRange,
+	request: AppendRequest,
+): RefusedRecords {
 	const refused: { index: number; reason: string }[] = [];
 	const isCompacted = partition.config.cleanupPolicy.compact;
+	const before = request.refusedRecords ?? 0;
+	const most = Math.max(1, REFUSED_MAX - before);
 	let index = 0;
 	let count = 0;
 	let isTime = false;
 	const refuse = (reason: string) => {
 		count += 1;
-		if (refused.length < REFUSED_MAX) refused.push({ index, reason });
+		if (refused.length < most) refused.push({ index, reason });
 	};
 	forEachRecord(batch, 0, ({ keyStart, timestamp }) => {
 		if (isCompacted && keyStart < 0) {
@@ -234,16 +247,31 @@ function refusedRecords(batch: Buffer, partition: Partition, { earliest, latest 
 		}
 		index += 1;
 	});
+	request.refusedRecords = before + refused.length;
 	const first = refused[0];
 	const message = `${count} of ${index} records are refused; number ${first?.index}: ${first?.reason}`;
 	return new RefusedRecords(isTime ? "INVALID_TIMESTAMP" : "INVALID_RECORD", message, refused);
 }
 
-function inCodecOf(config: PartitionConfig, batch: Buffer, header: ValidatedBatch): Buffer {
+function inCodecOf(
+	{ clock }: Broker,
+	config: PartitionConfig,
+	batch: Buffer,
+	header: ValidatedBatch,
+	request: AppendRequest,
+): Buffer {
 	const { compressionType, compressionLevel } = config;
 	if (compressionType === "producer") return batch;
 	const codec: Codec = compressionType === "uncompressed" ? "none" : compressionType;
-	return codec === header.codec ? batch : recompress(batch, header, codec, compressionLevel, DECOMPRESSED_MAX);
+	if (codec === header.codec) return batch;
+	const now = clock.monotonic();
+	request.recompressingSinceMs ??= now;
+	if (now - request.recompressingSinceMs > RECOMPRESSING_MAX_MS)
+		throw new BrokerError(
+			"REQUEST_TIMED_OUT",
+			`the request's batches take too long to compress with ${codec}, as their topic asks: fewer at a time, please`,
+		);
+	return recompress(batch, header, codec, compressionLevel, DECOMPRESSED_MAX);
 }
 
 /** What is held for long must not hold much more than itself: a batch is part of the request that it came in. */

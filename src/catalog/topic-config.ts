@@ -68,7 +68,7 @@ export const TOPIC_CONFIGS: readonly TopicConfigDefinition[] = [
 		"compression.zstd.level",
 		int(-131_072, 22),
 		"3",
-		"Level of zstd where compression.type is zstd.",
+		"Level of zstd where compression.type is zstd; those above 9 are as 9, which holds nobody up.",
 	),
 	define(
 		"delete.retention.ms",

@@ -14,7 +14,7 @@ import {
 	readBatchHeader,
 	setBaseOffset,
 } from "../record/batch.ts";
-import type { BatchBuilder } from "../record/builder.ts";
+import { type BatchBuilder, NULL_KEY_BLOCK } from "../record/builder.ts";
 import { type AppendOperation, heldBytes } from "./entry.ts";
 import type { Gatherer } from "./gatherer.ts";
 import { PartitionTransactions } from "./partition-transactions.ts";
@@ -30,6 +30,8 @@ export interface Watcher {
 
 /** A batch is sealed at this size, so that one read of it is never large. */
 const BATCH_BYTES_MAX = 256 * 1024;
+/** A key's block begins with its length: -1 where there is none. */
+const NULL_KEY = NULL_KEY_BLOCK[0];
 /** More memory in unwritten batches than this and the partition writes them to its segment. */
 const TAIL_BYTES_MAX = 128 * 1024;
 
@@ -129,7 +131,7 @@ export class Partition {
 	/**
 	 * Adds one record to the commit being gathered and returns its offset; it is durable only when
 	 * that commit is. The value is `source[start..end)`, null when `start` is negative; the blocks are
-	 * made by `encodeKeyBlock` and `encodeHeadersBlock`. Throws MESSAGE_TOO_LARGE, KAFKA_STORAGE_ERROR.
+	 * made by `encodeKeyBlock` and `encodeHeadersBlock`. Throws MESSAGE_TOO_LARGE, INVALID_RECORD, KAFKA_STORAGE_ERROR.
 	 */
 	appendRecord(
 		timestampMs: number,
@@ -139,6 +141,7 @@ export class Partition {
 		end: number,
 		headersBlock: Uint8Array,
 	): number {
+		if (keyBlock[0] === NULL_KEY) this.requireKey();
 		const bytes = keyBlock.length + headersBlock.length + (end - start) + 32;
 		if (bytes + BATCH_HEADER_BYTES > this.config.maxMessageBytes)
 			throw new BrokerError(
@@ -157,6 +160,12 @@ export class Partition {
 		const offset = builder.append(timestampMs, keyBlock, source, start, end, headersBlock);
 		this.#endOffset = offset + 1;
 		return offset;
+	}
+
+	/** For a record without a key: compaction would drop it, so a compacted topic does not take it. Throws INVALID_RECORD. */
+	requireKey(): void {
+		if (this.config.cleanupPolicy.compact)
+			throw new BrokerError("INVALID_RECORD", `a record without a key, and topic ${this.topic} is compacted`);
 	}
 
 	/**

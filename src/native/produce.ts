@@ -198,7 +198,7 @@ export class Produce {
 		for (const [key, value, timestamp, headers] of records) {
 			const partition = number === null ? pickPartition(topic, key) : (topic.partitions[number] as Partition);
 			const offset = partition.appendRecord(
-				timestamp ?? now,
+				partition.config.timestampType === "append" ? now : (timestamp ?? now),
 				key === null ? NULL_KEY_BLOCK : encodeKeyBlock(key),
 				value ?? EMPTY,
 				value === null ? -1 : 0,
@@ -240,12 +240,13 @@ function notStored(): BrokerError {
 	);
 }
 
-/** What a group takes as stored, at most. Throws MESSAGE_TOO_LARGE. */
+/** What a group takes as stored, at most. Throws MESSAGE_TOO_LARGE, INVALID_RECORD. */
 function checkedBytes(topic: Topic, [, , records]: WireGroup): number {
 	const limit = topic.partitions[0]?.config.maxMessageBytes ?? 0;
 	let total = topic.partitions.length * PARTITION_OVERHEAD_BYTES;
 	for (let i = 0; i < records.length; i++) {
 		const [key, value, , headers] = records[i] as WireRecord;
+		if (key === null) topic.partitions[0]?.requireKey();
 		let bytes = RECORD_OVERHEAD_BYTES + (key?.length ?? 0) + (value?.length ?? 0);
 		for (const [name, content] of headers ?? []) bytes += 10 + Buffer.byteLength(name) + (content?.length ?? 0);
 		if (bytes > limit) {

@@ -10,7 +10,13 @@ import { compressSnappy, decompressSnappy } from "./snappy.ts";
 
 export type Codec = "none" | "gzip" | "snappy" | "lz4" | "zstd";
 
-/** `level`: of gzip (1 to 9) and zstd (1 to 22); the others have none. */
+/**
+ * Above it zstd takes seconds for a batch, in which nobody else has a turn, and hundreds of megabytes of memory, for some
+ * per cent of its size.
+ */
+const ZSTD_LEVEL_MAX = 9;
+
+/** `level`: of gzip (1 to 9) and zstd (1 to 22, of which those above 9 are as 9); the others have none. */
 export function compress(codec: Codec, bytes: Uint8Array, level?: number): Buffer {
 	switch (codec) {
 		case "none":
@@ -24,7 +30,9 @@ export function compress(codec: Codec, bytes: Uint8Array, level?: number): Buffe
 		case "zstd":
 			return zlib().zstdCompressSync(
 				bytes,
-				level === undefined ? {} : { params: { [zlib().constants.ZSTD_c_compressionLevel]: level } },
+				level === undefined
+					? {}
+					: { params: { [zlib().constants.ZSTD_c_compressionLevel]: Math.min(level, ZSTD_LEVEL_MAX) } },
 			);
 	}
 }

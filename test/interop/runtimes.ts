@@ -119,7 +119,7 @@ function fetchKafka(): boolean {
 function compileJava(): string | undefined {
 	const leftOut = "what runs with Kafka's jars is";
 	if (!has("javac")) {
-		absent("no javac (Debian: apt-get install openjdk-17-jdk-headless)", leftOut);
+		absent("no javac (Debian: apt-get install default-jdk-headless)", leftOut);
 		return undefined;
 	}
 	const source = path.join(kit, "java");

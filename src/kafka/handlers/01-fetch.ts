@@ -27,6 +27,9 @@ const WHOLE_REQUEST_EPOCHS: readonly number[] = [0, -1];
 const BYTES_UNDER_PRESSURE = 64 * 1024;
 /** Partitions that all waiting requests together may wait for: some 20 MB. */
 const POLLED_MAX = 20_000;
+/** An answer without records about more partitions than these is large all the same: so much for each, while it is made. */
+const FEW_PARTITIONS = 200;
+const PARTITION_BYTES = 512;
 const NOTHING = Buffer.alloc(0);
 
 /** One partition of a request. */
@@ -172,7 +175,8 @@ class Reading {
 	/** Of memory, for what is going to be read: more rather than less. */
 	#expectedBytes(): number {
 		const most = this.#maxBytes();
-		let bytes = 0;
+		const count = this.#targets.length;
+		let bytes = count > FEW_PARTITIONS ? count * PARTITION_BYTES : 0;
 		for (const { wanted, partition } of this.#targets) {
 			if (partition === undefined) continue;
 			const end = readableEnd(partition, this.#isolation);

@@ -1,5 +1,5 @@
 /** OffsetFetch: where groups stand. What is told is durable. */
-import { ERROR_CODES } from "../../base/errors.ts";
+import { BrokerError, ERROR_CODES } from "../../base/errors.ts";
 import type { Broker } from "../../broker/broker.ts";
 import { api, type Call } from "../api.ts";
 import { OffsetFetchRequest, OffsetFetchResponse } from "../protocol/messages/09-offset-fetch.ts";
@@ -11,6 +11,10 @@ const ERROR_FROM = 2;
 const NOTHING = { committedOffset: -1, committedLeaderEpoch: -1, metadata: "", errorCode: ERROR_CODES.NONE };
 const UNSTABLE = { ...NOTHING, errorCode: ERROR_CODES.UNSTABLE_OFFSET_COMMIT };
 
+/** Of all offsets in one answer, characters: thousands of partitions may have kilobytes each. */
+const METADATA_MAX = 4 * 1024 * 1024;
+const TOO_MUCH = { ...NOTHING, errorCode: ERROR_CODES.OFFSET_METADATA_TOO_LARGE };
+
 type Asked = readonly { readonly name: string; readonly partitionIndexes: Iterable<number> }[];
 
 export const offsetFetch = api({
@@ -21,7 +25,8 @@ export const offsetFetch = api({
 	hasLargeAnswer: true,
 	async handle(request, { services: { broker }, version }) {
 		const { requireStable } = request;
-		const of = (group: string, topics: Asked | null) => offsets(broker, group, topics, requireStable);
+		const metadata = { left: METADATA_MAX };
+		const of = (group: string, topics: Asked | null) => offsets(broker, group, topics, requireStable, metadata);
 		const answer =
 			version < GROUPS_FROM
 				? { topics: of(request.groupId, request.topics), errorCode: ERROR_CODES.NONE }
@@ -32,8 +37,12 @@ export const offsetFetch = api({
 							errorCode: ERROR_CODES.NONE,
 						})),
 					};
-		// What was read may not be durable yet; on a full disk it stays so, and consumers are to go on all the same.
-		if (!broker.log.idle && broker.log.refusal === undefined) await broker.log.whenCommitted();
+		if (!broker.log.idle) {
+			// What was read may not be durable yet; on a full disk it stays so, and consumers are to go on all the same:
+			// but for those that must not pass over what a transaction takes back.
+			if (broker.log.refusal === undefined) await broker.log.whenCommitted();
+			else if (requireStable) throw new BrokerError("COORDINATOR_LOAD_IN_PROGRESS", "the offsets are not durable yet");
+		}
 		return answer;
 	},
 	refuse(request, errorCode, _message, { version }: Call) {
@@ -50,13 +59,21 @@ export const offsetFetch = api({
 	},
 });
 
-function offsets(broker: Broker, group: string, topics: Asked | null, requireStable: boolean) {
+function offsets(
+	broker: Broker,
+	group: string,
+	topics: Asked | null,
+	requireStable: boolean,
+	allowed: { left: number },
+) {
 	const { offsets } = broker.groups;
 	const at = (topic: string, partition: number) => {
 		if (requireStable && offsets.hasPending(group, topic, partition)) return { partitionIndex: partition, ...UNSTABLE };
 		const found = offsets.fetch(group, topic, partition);
 		if (found === undefined) return { partitionIndex: partition, ...NOTHING };
 		const { offset, leaderEpoch, metadata } = found;
+		allowed.left -= metadata.length;
+		if (allowed.left < 0) return { partitionIndex: partition, ...TOO_MUCH };
 		return {
 			partitionIndex: partition,
 			committedOffset: offset,

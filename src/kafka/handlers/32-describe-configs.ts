@@ -6,6 +6,13 @@ import { type DescribedConfig, describeTopicConfig, onlyKeys } from "../config-d
 import { CONFIG_RESOURCES, checkNode, topicResource, unsupportedResource } from "../config-resource.ts";
 import { DONE, failure } from "../outcome.ts";
 import { DescribeConfigsRequest, DescribeConfigsResponse } from "../protocol/messages/32-describe-configs.ts";
+import type { DecodedOf } from "../protocol/schema.ts";
+import { Turns } from "../turns.ts";
+
+type Resource = DecodedOf<typeof DescribeConfigsRequest>["resources"][number];
+
+/** Settings in one answer; those with more than their values count four times. Some 40 MB. */
+const WEIGHT_MAX = 150_000;
 
 export const describeConfigs = api({
 	request: DescribeConfigsRequest,
@@ -13,11 +20,23 @@ export const describeConfigs = api({
 	versions: [1, 4],
 	waitsForEarlier: true,
 	hasLargeAnswer: true,
-	handle: ({ resources, includeSynonyms, includeDocumentation }, call) => ({
-		results: resources.map(({ resourceType, resourceName, configurationKeys }) => {
+	async handle({ resources, includeSynonyms, includeDocumentation }, call) {
+		const turns = new Turns(call.services.broker.clock);
+		const results = [];
+		let weight = 0;
+		for (const { resourceType, resourceName, configurationKeys } of eachOnce(resources)) {
+			const turn = turns.next();
+			if (turn !== undefined) await turn;
+			if (call.peer.closed) return undefined;
 			try {
+				if (weight > WEIGHT_MAX)
+					throw new BrokerError(
+						"POLICY_VIOLATION",
+						"too many settings for one answer: fewer resources at a time, please",
+					);
 				const configs = onlyKeys(describe(resourceType, resourceName, call), configurationKeys);
-				return {
+				weight += configs.length * (includeSynonyms || includeDocumentation ? 4 : 1);
+				results.push({
 					...DONE,
 					resourceType,
 					resourceName,
@@ -26,12 +45,13 @@ export const describeConfigs = api({
 						synonyms: includeSynonyms ? config.synonyms : [],
 						documentation: includeDocumentation ? config.documentation : null,
 					})),
-				};
+				});
 			} catch (error) {
-				return { ...failure(error), resourceType, resourceName, configs: [] };
+				results.push({ ...failure(error), resourceType, resourceName, configs: [] });
 			}
-		}),
-	}),
+		}
+		return { results };
+	},
 	refuse: ({ resources }, errorCode, errorMessage) => ({
 		results: resources.map(({ resourceType, resourceName }) => ({
 			errorCode,
@@ -42,6 +62,11 @@ export const describeConfigs = api({
 		})),
 	}),
 });
+
+/** A resource that is named twice is told of once: an answer may be a thousand times what it takes to ask for it. */
+function eachOnce(resources: readonly Resource[]): Resource[] {
+	return [...new Map(resources.map((each) => [`${each.resourceType} ${each.resourceName}`, each])).values()];
+}
 
 /** Throws INVALID_REQUEST, INVALID_TOPIC_EXCEPTION, UNKNOWN_TOPIC_OR_PARTITION. */
 function describe(type: number, name: string, call: Call): readonly DescribedConfig[] {

@@ -8,6 +8,7 @@ import { saslAuthenticate } from "../../../src/kafka/handlers/36-sasl-authentica
 import { describeCluster } from "../../../src/kafka/handlers/60-describe-cluster.ts";
 import { MetadataRequest, MetadataResponse } from "../../../src/kafka/protocol/messages/03-metadata.ts";
 import { ApiVersionsRequest, ApiVersionsResponse } from "../../../src/kafka/protocol/messages/18-api-versions.ts";
+import { Reader } from "../../../src/kafka/protocol/reader.ts";
 import { KafkaGateway } from "../../support/kafka-gateway.ts";
 
 const versions = { request: ApiVersionsRequest, response: ApiVersionsResponse };
@@ -46,6 +47,8 @@ describe("ApiVersions", () => {
 					maxVersion: api.versions[1],
 				})),
 			);
+			// Else librdkafka compresses nothing.
+			expect(answer.apiKeys[0]).toEqual({ apiKey: 0, minVersion: 0, maxVersion: 11 });
 			const keys = answer.apiKeys.map(({ apiKey }) => apiKey);
 			expect(keys).toEqual([...new Set(keys)].sort((a, b) => a - b));
 			expect(answer).toMatchObject({ supportedFeatures: [], finalizedFeatures: [], finalizedFeaturesEpoch: -1 });
@@ -102,6 +105,7 @@ describe("versions and keys", () => {
 		["a key that Kafka has given up", bare(4, 0)],
 		["an unknown version", bare(3, 99, "00")],
 		["a negative version", bare(3, -1, "00")],
+		["Produce in a version that is listed for librdkafka's sake only", bare(0, 2, "ffff0000000000000000")],
 		["a header that ends too early", Buffer.from("0000000400030001", "hex")],
 		["a body that ends too early", bare(3, 1, "00")],
 		["an array of 2^31 - 1 elements", bare(3, 1, "7fffffff")],
@@ -120,6 +124,17 @@ describe("versions and keys", () => {
 		await expect(wire.frame()).rejects.toThrow("closed");
 		await wire.closed;
 		expect((await other.request(anyMetadata, 1, { topics: [] })).controllerId).toBe(1);
+	});
+
+	it("passes over tagged fields that it does not know, in the header and anywhere in a request", async () => {
+		const wire = await gateway.connect();
+		// Version 12 for a topic "t": tag 63 of 2 bytes, then tag 200 of none, in the header, the topic and the request.
+		const tags = "023f02abcdc80100";
+		const name = `${"00".repeat(16)}0274`;
+		wire.raw(bare(3, 12, `${tags}02${name}${tags}0000${tags}`));
+		const reader = new Reader(await wire.frame());
+		expect([reader.int32(), reader.int8()]).toEqual([7, 0]);
+		expect(MetadataResponse.decode(reader, 12).topics).toMatchObject([{ name: "t", errorCode: 3 }]);
 	});
 
 	it("passes over what stands behind a request, as Kafka does", async () => {

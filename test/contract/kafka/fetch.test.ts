@@ -100,6 +100,19 @@ describe("what is read", () => {
 		).toEqual([0, one - 1, 0]);
 	});
 
+	it("is at most what fetch.max.bytes allows, whatever is asked for", async () => {
+		const small = await KafkaGateway.start({ kafka: { maxFetchBytes: 2500 } });
+		try {
+			small.broker.topics.create({ name: "t", partitions: 1 });
+			const own = await small.connect();
+			for (let i = 0; i < 4; i++) await store(own, "t", 0, ["x".repeat(900)]);
+			const [size = 0] = sizes(await fetchFrom(own, "t", [{ partition: 0, fetchOffset: 0 }]));
+			expect([size > 1800, size <= 2500]).toEqual([true, true]);
+		} finally {
+			await small.stop();
+		}
+	});
+
 	it("is less while the broker is over its memory budget", async () => {
 		for (let i = 0; i < 5; i++) await store(wire, "t", 0, ["x".repeat(30_000)]);
 		wire.send(fetch.request, 12, fetchValue("t", [{ partition: 0, fetchOffset: 5 }], { maxWaitMs: 60_000 }));

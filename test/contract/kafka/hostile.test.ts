@@ -2,11 +2,14 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
 import { APIS } from "../../../src/kafka/api-table.ts";
+import { produce } from "../../../src/kafka/handlers/00-produce.ts";
 import { metadata } from "../../../src/kafka/handlers/03-metadata.ts";
 import { FindCoordinatorRequest } from "../../../src/kafka/protocol/messages/10-find-coordinator.ts";
 import { KafkaGateway, type KafkaGatewayOptions } from "../../support/kafka-gateway.ts";
 import type { KafkaWire } from "../../support/kafka-wire.ts";
+import { batchOf } from "../../support/producer-batches.ts";
 import { HandClock } from "../mqtt/door.ts";
+import { fetchFrom, produceValue, valuesIn } from "./records.ts";
 
 const MIB = 1024 * 1024;
 const gateways: KafkaGateway[] = [];
@@ -75,6 +78,30 @@ describe("frames", () => {
 		}
 		expect(gateway.broker.pressure.bytes).toBe(0);
 		await stillServes(gateway);
+	});
+
+	it("of a Produce that are cut off or damaged anywhere store nothing that was not sent", async () => {
+		const gateway = await start({ kafka: { autoCreateTopics: false } });
+		const [partition] = gateway.broker.topics.create({ name: "t", partitions: 1 }).partitions;
+		const sender = await gateway.connect();
+		const value = produceValue("t", [[0, batchOf(["sound"], { producerId: 1, producerEpoch: 0, baseSequence: 0 })]]);
+		const frame = sender.encode(produce.request, 11, value);
+		const send = async (bytes: Buffer) => {
+			const wire = await gateway.connect();
+			wire.socket.end(bytes);
+			await wire.closed;
+		};
+		for (let end = 0; end < frame.length; end += 3) await send(frame.subarray(0, end));
+		expect(partition?.endOffset).toBe(0);
+		for (let at = 4; at < frame.length; at++) {
+			const damaged = Buffer.from(frame);
+			damaged.writeUInt8((damaged[at] ?? 0) ^ (1 << (at % 8)), at);
+			await send(damaged);
+		}
+		// Behind its head, which may be another request now, every bit of the batch counts: it is stored once, as it was.
+		const [answer] = await fetchFrom(sender, "t", [{ partition: 0, fetchOffset: 0 }]);
+		expect(valuesIn(answer?.records ?? null)).toEqual(["0 sound"]);
+		expect(gateway.broker.pressure.bytes).toBe(0);
 	});
 
 	it("that claim much and bring little hold little", async () => {

@@ -153,6 +153,69 @@ describe("a key out of the payload", () => {
 	});
 });
 
+describe("a compacted topic", () => {
+	const routes = [
+		{ filter: "copied/#", topic: "rest", continue: true },
+		{ filter: "copied/#", topic: "newest" },
+		{ filter: "field/#", topic: "newest", key: "{json.id}" },
+		{ filter: "bare/#", topic: "newest" },
+		{ filter: "#", topic: "rest" },
+	];
+	const compacted = async () => {
+		const door = await open({ routes });
+		door.broker.topics.create({ name: "newest", partitions: 1, config: { "cleanup.policy": "compact" } });
+		return door;
+	};
+	const publish5 = (first: number, topic: string, packetId: number, payload: string) =>
+		packet(first, text(topic), packetId >> 8, packetId & 255, 0, Buffer.from(payload));
+
+	it("takes no event without a key, by whatever way, and the connection goes on", async () => {
+		const door = await compacted();
+		const raw = await door.socket();
+		raw.send(
+			connect("c", { level: 5 }),
+			publish5(0x32, "bare/a", 1, "x"),
+			publish5(0x34, "bare/a", 2, "x"),
+			publish5(0x33, "bare/a", 3, "x"),
+			publish5(0x32, "field/a", 4, "no JSON"),
+			publish5(0x32, "copied/a", 5, "x"),
+			packet(0x30, text("bare/a"), 0, Buffer.from("x")),
+			publish5(0x32, "field/a", 6, '{"id":"k"}'),
+			publish5(0x32, "other", 7, "x"),
+		);
+		await raw.packet();
+		const refused = (first: number, id: number) => Buffer.from([first, 0, id, 0x83]).toString("hex");
+		const answers = [];
+		for (let i = 0; i < 7; i++) {
+			const answer = await raw.packet();
+			answers.push(Buffer.concat([answer.subarray(0, 1), answer.subarray(2, 5)]).toString("hex"));
+		}
+		expect(answers).toEqual([
+			...[1, 2, 3, 4, 5].map((id) => refused(id === 2 ? 0x50 : 0x40, id)),
+			Buffer.from([0x40, 0, 6]).toString("hex"),
+			Buffer.from([0x40, 0, 7]).toString("hex"),
+		]);
+		expect((await door.records("newest")).map(({ key }) => key?.toString())).toEqual(["k"]);
+		expect((await door.records("rest")).length).toBe(1);
+		expect(door.door.stats()).toMatchObject({ refusedPublishes: 5, droppedQos0: 1 });
+	});
+
+	it("ends an older client's connection for one, drops a will, and the gateway goes on", async () => {
+		const door = await compacted();
+		const will = { topic: "bare/gone", payload: Buffer.from("gone"), qos: 1 as const, retain: false };
+		const client = await door.client({ clientId: "c", will });
+		const closed = new Promise<void>((resolve) => client.once("close", () => resolve()));
+		client.publish("bare/a", "x", { qos: 1 });
+		await closed;
+		const raw = await door.socket();
+		raw.send(connect("d"), publish(0x32, "other", 1, "x"));
+		await raw.packet();
+		expect((await raw.packet()).toString("hex")).toBe("40020001");
+		expect((await door.records("newest")).length).toBe(0);
+		expect(door.door.stats()).toMatchObject({ refusedPublishes: 1 });
+	});
+});
+
 describe("durability: memory", () => {
 	const routes = [
 		{ filter: "chat/#", durability: "memory" as const },

@@ -44,6 +44,10 @@ describe.skipIf(!kafka)("Kafka Connect", () => {
 	beforeAll(async () => {
 		broker = await startKafka();
 		shell = openToolShell(broker.bootstrap, kafkaClasses);
+		// One partition: the lines come out as they went in.
+		for (const topic of ["standalone", "distributed"]) {
+			await shell.out("topics", `--create --topic ${topic} --partitions 1`);
+		}
 	});
 	afterEach(() => {
 		for (const worker of workers.splice(0)) worker.kill("SIGKILL");
@@ -68,8 +72,10 @@ describe.skipIf(!kafka)("Kafka Connect", () => {
 		"value.converter": "org.apache.kafka.connect.storage.StringConverter",
 		"plugin.discovery": "service_load",
 		"offset.flush.interval.ms": 500,
-		// Of the sinks: their partitions are known at once.
+		// Of the sinks: their partitions are known at once, and nobody waits long for a killed one.
 		"consumer.metadata.max.age.ms": 500,
+		"consumer.session.timeout.ms": 3000,
+		"consumer.heartbeat.interval.ms": 500,
 	});
 	const start = (...parameters: string[]): ChildProcess => {
 		const child = spawn(KAFKA_CLI, parameters, { stdio: "ignore" });

@@ -117,7 +117,7 @@ describe.skipIf(!kafka)("kafka's transactional copier", () => {
 		const { lines, complaints } = await dumpLog(files, "--deep-iteration", "--print-data-log");
 		expect(complaints).toEqual([]);
 		const markers = lines.filter((line) => line.includes("endTxnMarker: "));
-		expect(markers.filter((line) => line.includes("endTxnMarker: COMMIT"))).toHaveLength(RECORDS / 50);
+		expect(markers.filter((line) => line.includes("endTxnMarker: COMMIT")).length).toBeGreaterThanOrEqual(RECORDS / 50);
 		expect(markers.filter((line) => line.includes("endTxnMarker: ABORT")).length).toBeGreaterThan(0);
 	});
 });

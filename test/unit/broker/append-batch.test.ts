@@ -109,6 +109,22 @@ describe("refused, and nothing stored:", () => {
 		expect(partition.endOffset).toBe(1);
 	});
 
+	it("what is larger than max.message.bytes as it came, though the topic's own codec would make it small", () => {
+		const { world, partition } = newWorld({ "max.message.bytes": "1000", "compression.type": "gzip" });
+		expect(refusalOf(() => appendTo(world, partition, batchOf(["x".repeat(1000)]))).code).toBe("MESSAGE_TOO_LARGE");
+		expect([partition.endOffset, world.log.idle]).toEqual([0, true]);
+	});
+
+	it("what becomes larger than max.message.bytes in the topic's own codec", () => {
+		const { world, partition } = newWorld({ "max.message.bytes": "1000", "compression.type": "uncompressed" });
+		const grows = batchOf(["x".repeat(1000)], { codec: "gzip" });
+		expect(grows.length).toBeLessThan(1000);
+		expect(refusalOf(() => appendTo(world, partition, grows)).code).toBe("MESSAGE_TOO_LARGE");
+		expect([partition.endOffset, world.log.idle]).toEqual([0, true]);
+		appendTo(world, partition, batchOf(["x".repeat(900)], { codec: "gzip" }));
+		expect(partition.endOffset).toBe(1);
+	});
+
 	it("zstd where the request is too old for it", () => {
 		const { world, partition } = newWorld();
 		const request = { transactionalId: null, decompressedBytes: 1 << 20, allowsZstd: false };

@@ -168,6 +168,50 @@ describe("the sync phase", () => {
 	});
 });
 
+describe("members that come one after another", () => {
+	it("and do as they are told are never unknown, however often the group begins anew, and end in one generation", async () => {
+		const members = Array.from({ length: 8 }, (_, i) => ({
+			startMs: i * 4300,
+			joining: undefined as ReturnType<GroupHarness["join"]> | undefined,
+			syncing: undefined as ReturnType<GroupHarness["sync"]> | undefined,
+			joined: undefined as JoinAnswer | undefined,
+		}));
+		const errors = new Map<string, number>();
+		const heard = (error: string | undefined) => {
+			if (error !== undefined) errors.set(error, (errors.get(error) ?? 0) + 1);
+			return error === undefined;
+		};
+		for (let ms = 0; ms < 60_000; ms += 100) {
+			for (const member of members) {
+				const { joining, syncing, joined } = member;
+				if (ms < member.startMs) continue;
+				if (joining?.answer !== undefined) {
+					member.joining = undefined;
+					const { answer } = joining;
+					if (answer.error === "MEMBER_ID_REQUIRED")
+						member.joining = h.join({ memberId: answer.memberId, requiresMemberId: true });
+					else if (heard(answer.error)) {
+						member.joined = answer;
+						member.syncing = h.sync(answer, Object.fromEntries(answer.members.map((m) => [m.memberId, "part"])));
+					}
+				} else if (syncing?.answer !== undefined) {
+					member.syncing = undefined;
+					if (!heard(syncing.answer.error) && joined) member.joining = h.join({ memberId: joined.memberId });
+				} else if (joining === undefined && syncing === undefined) {
+					if (joined === undefined) member.joining = h.join({ requiresMemberId: true });
+					else if (!heard(h.heartbeat(joined))) member.joining = h.join({ memberId: joined.memberId });
+				}
+			}
+			await h.clock.advance(100);
+		}
+		expect([...errors.keys()]).toEqual(["REBALANCE_IN_PROGRESS"]);
+		expect(errors.get("REBALANCE_IN_PROGRESS")).toBeGreaterThan(7);
+		expect(h.state).toBe("Stable");
+		expect(new Set(members.map(({ joined }) => joined?.generation)).size).toBe(1);
+		expect(new Set(members.map(({ joined }) => joined?.memberId)).size).toBe(8);
+	});
+});
+
 describe("a session", () => {
 	it("ends the membership of who is silent, and a rebalance begins", async () => {
 		const [leader, follower] = (await h.stable([{}, {}])) as [JoinAnswer, JoinAnswer];

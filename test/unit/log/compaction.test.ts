@@ -115,6 +115,23 @@ describe("compaction", () => {
 		expect(one(world).endOffset).toBe(before + 2);
 	});
 
+	it("keeps batches that are larger than the topic would take now, with the marker behind them", async () => {
+		const world = await newWorld();
+		const options = { producerId: 5, producerEpoch: 0, isTransactional: true };
+		await append(world, [`a=${"x".repeat(2000)}`, "b=1"], options);
+		await append(world, ["b=2"], options);
+		await fill(world);
+		world.broker.topics.alter("t", { set: { "max.message.bytes": "512" } });
+		await end(world, 5, "commit");
+		expect((await read(world)).length).toBe(4);
+		world.broker.topics.alter("t", { set: { "max.message.bytes": "8000" } });
+		await fill(world);
+		world.broker.topics.alter("t", { set: { "max.message.bytes": "512" } });
+		await world.finish(world.broker.cleaner?.clean() ?? Promise.reject(new Error("no cleaner")));
+		const left = await read(world);
+		expect(left.map((line) => line.slice(0, 5))).toEqual(["0 a=x", "2 b=2", "5 com"]);
+	});
+
 	it("drops records without a key, and leaves other topics and policies alone", async () => {
 		const world = await newWorld({ "cleanup.policy": "delete" });
 		await append(world, ["=1", "a=1", "a=2"]);

@@ -5,10 +5,11 @@ import type { BrokerError } from "../../../src/base/errors.ts";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
 import type { Partition } from "../../../src/log/partition.ts";
 import { enforceRetention } from "../../../src/log/retention.ts";
-import { EMPTY_HEADERS_BLOCK, NULL_KEY_BLOCK } from "../../../src/record/builder.ts";
+import { EMPTY_HEADERS_BLOCK, encodeKeyBlock } from "../../../src/record/builder.ts";
 import { DATA_FOLDER, recordsIn, World } from "../../simulation/world.ts";
 
 const VALUE_BYTES = 3000;
+const KEY = encodeKeyBlock(Buffer.from("k"));
 
 /** A partition with a segment of two records for every two appended, all of it in synced files. */
 async function newWorld(records: number, timestampOf: (i: number) => number = (i) => i): Promise<World> {
@@ -37,7 +38,7 @@ async function newWorld(records: number, timestampOf: (i: number) => number = (i
 async function append(world: World, records: number, timestampOf: (i: number) => number): Promise<void> {
 	for (let i = 0; i < records; i++) {
 		const value = Buffer.alloc(VALUE_BYTES, i);
-		one(world).appendRecord(timestampOf(i), NULL_KEY_BLOCK, value, 0, value.length, EMPTY_HEADERS_BLOCK);
+		one(world).appendRecord(timestampOf(i), KEY, value, 0, value.length, EMPTY_HEADERS_BLOCK);
 		await world.finish(world.log.whenCommitted());
 	}
 }

@@ -145,6 +145,13 @@ describe("fields of the payload", () => {
 		expect(stats.routeFieldsMissing).toBe(5);
 	});
 
+	it("give no timestamp where the topic has the arrival's", async () => {
+		const { routes, publish } = door([{ filter: "#", topic: "t", key: "k", timestamp: "{json.ts}" }]);
+		broker.topics.create({ name: "t", config: { "message.timestamp.type": "LogAppendTime" } });
+		publish("a", `{"ts":${clock.now() - 5000}}`);
+		expect((await records("t", routes)).map(({ timestamp }) => timestamp)).toEqual([clock.now()]);
+	});
+
 	it("give the timestamp, in any order, and the arrival's where they are no time that is believed", async () => {
 		const { routes, publish } = door([{ filter: "#", topic: "t", key: "k", timestamp: "{json.ts}" }]);
 		const now = clock.now();
@@ -230,6 +237,17 @@ describe("copies", () => {
 		expect(() => publish("a/b", "x".repeat(2000))).toThrow(expect.objectContaining({ code: "MESSAGE_TOO_LARGE" }));
 		publish("a/b", "y");
 		expect((await records("one", routes)).map(({ value }) => value?.toString())).toEqual(["y"]);
+	});
+
+	it("are none where one of them has no key and its topic is compacted", async () => {
+		const { routes, publish } = door([
+			{ filter: "#", topic: "one", key: "k", continue: true },
+			{ filter: "#", topic: "two", key: "{json.id}" },
+		]);
+		broker.topics.create({ name: "two", config: { "cleanup.policy": "compact" } });
+		expect(() => publish("a", "{}")).toThrow(expect.objectContaining({ code: "INVALID_RECORD" }));
+		publish("a", '{"id":"i"}');
+		expect([(await records("one", routes)).length, (await records("two", routes)).length]).toEqual([1, 1]);
 	});
 });
 

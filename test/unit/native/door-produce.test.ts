@@ -96,6 +96,40 @@ describe("a produce", () => {
 		]);
 	});
 
+	it("without a key is refused in a compacted topic, and nothing of its request is stored", async () => {
+		gateway.broker.topics.create({ name: "c", partitions: 2, config: { "cleanup.policy": "compact,delete" } });
+		const peer = await gateway.peer(DEVICE);
+		const keyed = [Buffer.from("k"), Buffer.from("x")];
+		const groups = [
+			["t", 0, [[null, Buffer.from("t")]]],
+			["c", null, [keyed, [null, Buffer.from("y")]]],
+		];
+		const [type, , body] = await peer.request(MESSAGE.PRODUCE, 2, [
+			[0, groups],
+			[1, 1],
+		]);
+		expect([type, body.get(0), body.get(1)]).toEqual([MESSAGE.ERROR, 87, "INVALID_RECORD"]);
+		expect(gateway.broker.topics.get("c")?.partitions.map(({ endOffset }) => endOffset)).toEqual([0, 0]);
+		expect(await values(peer)).toEqual([]);
+		const again = await peer.request(MESSAGE.PRODUCE, 3, [
+			[0, [["c", 0, [keyed]]]],
+			[1, 2],
+		]);
+		expect(produced(again)).toEqual([[[1, 0, 0]]]);
+	});
+
+	it("has the time of its arrival in a topic with LogAppendTime, whatever it says", async () => {
+		gateway.broker.topics.create({ name: "a", partitions: 1, config: { "message.timestamp.type": "LogAppendTime" } });
+		const peer = await gateway.peer([]);
+		const [, , answer] = await peer.request(MESSAGE.PRODUCE, 2, [[0, [["a", 0, [[null, null, 7]]]]]]);
+		const [, , body] = await peer.request(MESSAGE.FETCH, 3, [
+			[0, "a"],
+			[1, 0],
+			[2, 0],
+		]);
+		expect(body.get(0)).toEqual([[0, answer.get(1), null, null]]);
+	});
+
 	it("puts one key into one partition and says where each record is", async () => {
 		const peer = await gateway.peer([]);
 		const keys = ["a", "b", "a", "c", "a", "a", "b"];

@@ -111,6 +111,12 @@ describe("decompress", () => {
 		);
 	});
 
+	it("takes levels of zstd that would hold up everybody for a lower one", () => {
+		const text = Buffer.from(Array.from({ length: 20_000 }, (_, i) => `${(i * 7919) % 10_007} `).join(""));
+		expect(compress("zstd", text, 22).equals(compress("zstd", text, 9))).toBe(true);
+		expect(compress("zstd", text, 1).equals(compress("zstd", text, 9))).toBe(false);
+	});
+
 	it.each(["gzip", "snappy", "lz4", "zstd"] as const)("refuses bytes after the end of %s", (codec) => {
 		const bytes = Buffer.concat([compress(codec, TEXT), Buffer.from([1, 2, 3])]);
 		expect(() => decompress(codec, bytes, 1000)).toThrow(expect.objectContaining({ reason: "CORRUPT_MESSAGE" }));
