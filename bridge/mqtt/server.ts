@@ -2,6 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import { createServer, type Server, type Socket } from "node:net";
 import { StartError } from "../../src/base/errors.ts";
+import { listen } from "../../src/base/listen.ts";
 import type { Broker } from "../../src/broker/broker.ts";
 import { Engine } from "./engine.ts";
 import type { MqttOptions } from "./options.ts";
@@ -61,20 +62,17 @@ export class MqttDoor {
 	/** Listens; resolves with the address as "host:port". Rejects with a StartError where that is not possible. */
 	async start(): Promise<string> {
 		const { host, port } = splitAddress(this.#options.listen);
-		await new Promise<void>((resolve, reject) => {
-			this.#server.once("error", (error: NodeJS.ErrnoException) => {
-				reject(new StartError(`mqtt.listen ${this.#options.listen}: ${whyNot(error)}`, { cause: error }));
-			});
-			this.#server.listen({ host, port, backlog: BACKLOG }, resolve);
-		});
-		this.#server.removeAllListeners("error");
-		this.#server.on("error", (error) => {
-			this.engine.broker.logger.error("the MQTT listener", { error: String(error) }); // such as out of descriptors
-		});
+		const failed = (error: Error) =>
+			this.engine.broker.logger.error("the MQTT listener failed", { error: String(error) });
+		let text: string;
+		try {
+			({ text } = await listen(this.#server, { host, port, backlog: BACKLOG, failed }));
+		} catch (error) {
+			const why = whyNot(error as NodeJS.ErrnoException);
+			throw new StartError(`mqtt.listen ${this.#options.listen}: ${why}`, { cause: error });
+		}
 		this.engine.start();
-		const address = this.#server.address();
-		if (address === null || typeof address === "string") return this.#options.listen;
-		return `${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`;
+		return text;
 	}
 
 	/** Commits and answers what is in flight, tells MQTT 5 clients, keeps the sessions, closes. */

@@ -9,7 +9,7 @@ import type { Server as HttpServer, IncomingMessage } from "node:http";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../base/clock.ts";
-import { StartError } from "../base/errors.ts";
+import { listen } from "../base/listen.ts";
 import type { Logger } from "../base/logger.ts";
 import { refuseUpgrade, send } from "./answers.ts";
 import { isLoopback, OriginRules } from "./origins.ts";
@@ -82,18 +82,14 @@ export class HttpDoor {
 	/** Listens; the address, "127.0.0.1:9480". Rejects with Node's own error when it cannot. */
 	async start(): Promise<string> {
 		const server = this.#server;
-		await new Promise<void>((resolve, reject) => {
-			server.once("error", reject);
-			server.listen(this.#options.port, this.#options.host, () => {
-				server.removeListener("error", reject);
-				resolve();
-			});
+		const { host, port } = this.#options;
+		const { address, text } = await listen(server, {
+			host,
+			port,
+			failed: (error) => this.#services.logger.error("the HTTP listener failed", { error: String(error) }),
 		});
-		server.on("error", (error) => this.#services.logger.error("the HTTP listener", { error: String(error) }));
-		const address = server.address();
-		if (address === null || typeof address === "string") throw new StartError("the HTTP listener has no address");
-		this.#loopback = isLoopback(address.address);
-		return address.family === "IPv6" ? `[${address.address}]:${address.port}` : `${address.address}:${address.port}`;
+		this.#loopback = isLoopback(address);
+		return text;
 	}
 
 	/** Takes no more and closes what speaks HTTP; waits, not for long, for those who took connections over. */

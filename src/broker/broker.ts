@@ -99,9 +99,7 @@ export class Broker {
 			clock,
 			options.producers ?? { expirationMs: DEFAULT_PRODUCER_EXPIRATION_MS },
 		);
-		this.topics.onDeleted(({ partitions }) => {
-			for (const { id } of partitions) this.producers.forget(id);
-		});
+		this.topics.onDeleted(({ partitions }) => this.producers.forget(partitions.map(({ id }) => id)));
 		this.groups = new Groups(
 			{ log, topics: this.topics, clock, random },
 			{ ...DEFAULT_GROUPS_OPTIONS, ...options.groups },

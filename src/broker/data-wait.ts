@@ -30,7 +30,6 @@ export class DataWait implements Watcher {
 	readonly #known: Map<Partition, number>;
 	#missing: number;
 	#timer: Timer | undefined;
-	#unwatch: (() => void)[] = [];
 	#resolve: () => void = () => {};
 	#isOver = false;
 
@@ -44,7 +43,7 @@ export class DataWait implements Watcher {
 		// What came between the reader's look and now.
 		for (const partition of known.keys()) this.advanced(partition);
 		if (this.#isOver) return;
-		for (const partition of known.keys()) this.#unwatch.push(partition.watch(this));
+		for (const partition of known.keys()) partition.watch(this);
 		this.#timer = clock.after(waitMs, () => this.end());
 	}
 
@@ -70,8 +69,8 @@ export class DataWait implements Watcher {
 		if (this.#isOver) return;
 		this.#isOver = true;
 		this.#timer?.cancel();
-		for (const unwatch of this.#unwatch) unwatch();
-		this.#unwatch = [];
+		for (const partition of this.#known.keys()) partition.unwatch(this);
+		this.#known.clear();
 		this.#resolve();
 	}
 }

@@ -11,6 +11,7 @@ import { behindPartition, partitionKey, splitPartitionKey } from "../log/partiti
 import { StateSpace } from "../log/state-spaces.ts";
 import type { BatchHeader } from "../record/batch.ts";
 import { decodeProducerRow, encodeProducerRow, PRODUCER_BATCHES, type ProducerRow } from "./producer-row.ts";
+import { type AgeWalk, RowAges } from "./row-ages.ts";
 
 /** Who knows which partitions a producer's open transaction has. */
 export interface OpenTransactions {
@@ -63,6 +64,7 @@ export class ProducerStates {
 	readonly #options: ProducerStateOptions;
 	/** By row key; who was used last is last. */
 	readonly #cache = new Map<string, ProducerRow>();
+	readonly #ages: RowAges;
 	#timer: Timer | undefined;
 	#stopped = false;
 
@@ -70,7 +72,8 @@ export class ProducerStates {
 		this.#log = log;
 		this.#clock = clock;
 		this.#options = options;
-		this.#timer = clock.after(SWEEP_EVERY_MS, () => this.#sweepAll());
+		this.#ages = new RowAges(clock);
+		this.#sweepLater();
 	}
 
 	stop(): void {
@@ -161,36 +164,67 @@ export class ProducerStates {
 		return found;
 	}
 
-	/** The partition's topic was deleted. What cannot be deleted now the next sweep takes. */
-	forget(partitionId: number): void {
-		this.#sweep(partitionKey(partitionId), behindPartition(partitionId), () => {});
+	/** Partitions that were deleted. What cannot be deleted now the next sweep takes. */
+	forget(partitionIds: readonly number[]): void {
+		const rising = partitionIds.toSorted((a, b) => a - b);
+		// Those of one topic mostly follow each other: one look at the table for all of them.
+		for (let from = 0, to = 0; from < rising.length; from = to) {
+			const first = rising[from] as number;
+			for (to = from + 1; rising[to] === first + to - from; ) to++;
+			this.#forget(partitionKey(first), behindPartition(first + to - from - 1));
+		}
 	}
 
-	#sweepAll(): void {
-		this.#sweep("", undefined, () => {
-			this.#timer = this.#clock.after(SWEEP_EVERY_MS, () => this.#sweepAll());
-		});
+	#forget(from: string, to: string): void {
+		if (this.#stopped || this.#log.refusal !== undefined) return;
+		const page = this.#log.pageState(StateSpace.KAFKA_PRODUCER, from, to, SWEEP_PAGE);
+		for (const [key] of page) this.#delete(key);
+		const last = page.at(-1);
+		if (last !== undefined && page.length === SWEEP_PAGE) this.#clock.soon(() => this.#forget(`${last[0]}\0`, to));
+	}
+
+	#sweepLater(): void {
+		this.#timer = this.#clock.after(SWEEP_EVERY_MS, () => this.#sweep("", this.#ages.begin()));
 	}
 
 	/** Deletes rows of partitions that are gone and of producers that have been silent, a page at a time. */
-	#sweep(from: string, to: string | undefined, done: () => void): void {
+	#sweep(from: string, walk: AgeWalk): void {
 		if (this.#stopped || this.#log.refusal !== undefined) {
-			done();
+			this.#sweepLater();
 			return;
 		}
-		const page = this.#log.pageState(StateSpace.KAFKA_PRODUCER, from, to, SWEEP_PAGE);
-		const silentSince = this.#clock.now() - this.#options.expirationMs;
-		for (const [key, value] of page) {
-			const { partitionId, rest } = splitPartitionKey(key);
-			const partition = this.#log.partitions.get(partitionId);
-			const isOpen = partition?.transactions.openedAt(Number.parseInt(rest, 16)) !== undefined;
-			if (partition !== undefined && (isOpen || decodeProducerRow(value).writtenMs > silentSince)) continue;
-			this.#log.deleteState(StateSpace.KAFKA_PRODUCER, key);
-			this.#cache.delete(key);
-		}
+		const page = this.#log.pageState(StateSpace.KAFKA_PRODUCER, from, undefined, SWEEP_PAGE);
+		for (const [key, value] of page) this.#review(key, value, walk);
 		const last = page.at(-1);
-		if (last === undefined || page.length < SWEEP_PAGE) done();
-		else this.#clock.soon(() => this.#sweep(`${last[0]}\0`, to, done));
+		if (last !== undefined && page.length === SWEEP_PAGE) {
+			this.#clock.soon(() => this.#sweep(`${last[0]}\0`, walk));
+			return;
+		}
+		walk.finished();
+		this.#sweepLater();
+	}
+
+	#review(key: string, value: Uint8Array, walk: AgeWalk): void {
+		const { partitionId, rest } = splitPartitionKey(key);
+		const partition = this.#log.partitions.get(partitionId);
+		if (partition === undefined) {
+			this.#delete(key);
+			return;
+		}
+		const row = decodeProducerRow(value);
+		const fate = walk.fateOf(row.writtenMs, row.writtenMs + this.#options.expirationMs);
+		if (fate === "restamp") {
+			const anew = { ...row, writtenMs: walk.now };
+			this.#log.putState(StateSpace.KAFKA_PRODUCER, key, encodeProducerRow(anew));
+			if (this.#cache.has(key)) this.#cache.set(key, anew);
+		}
+		if (fate !== "expire") return;
+		if (partition.transactions.openedAt(Number.parseInt(rest, 16)) === undefined) this.#delete(key);
+	}
+
+	#delete(key: string): void {
+		this.#log.deleteState(StateSpace.KAFKA_PRODUCER, key);
+		this.#cache.delete(key);
 	}
 
 	#row(key: string): ProducerRow | undefined {

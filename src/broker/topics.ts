@@ -160,7 +160,7 @@ export class Topics {
 		for (const partition of topic.partitions) {
 			log.partitions.delete(partition.id);
 			partition.close();
-			if (log.refusal === undefined) partition.transactions.forget();
+			if (log.refusal === undefined && partition.transactions.hasRows) partition.transactions.forget();
 		}
 		for (const listener of this.#deletionListeners) listener(topic);
 		this.#changed();
@@ -273,7 +273,7 @@ export class Topics {
 	#openPartitions(topicId: string, name: string, config: TopicConfig, from: number): Partition[] {
 		const { catalog, disk, log, dataFolder, defaults } = this.#services;
 		const settings = partitionConfig(config, defaults);
-		const added = catalog.partitions(topicId).filter(({ number }) => number >= from);
+		const added = catalog.partitionIds(topicId).filter(({ number }) => number >= from);
 		return added.map(({ id, number }) =>
 			addPartition(log, id, name, number, newSegmentSet(disk, dataFolder, name, number, topicId), settings),
 		);

@@ -19,7 +19,7 @@ export interface PartitionRow {
 	/** Every record before it is in synced segments. */
 	readonly checkpointOffset: number;
 	/** The active segment then; undefined before the first checkpoint. */
-	readonly segment: SegmentState | undefined;
+	readonly segment: SegmentExtent | undefined;
 	/** Compaction has done with all records before it. */
 	readonly cleanedOffset: number;
 	/** By base offset. */
@@ -44,7 +44,7 @@ export interface SegmentSwap {
 }
 
 /** How far the files of a segment are good. */
-export interface SegmentState {
+export interface SegmentExtent {
 	readonly baseOffset: number;
 	readonly sizeBytes: number;
 	readonly indexEntries: number;
@@ -55,6 +55,10 @@ export interface SegmentState {
 	readonly maxTimestamp: number;
 	/** Last offset of the batch with maxTimestamp. */
 	readonly maxTimestampOffset: number;
+}
+
+/** And what a torn write there would cost. */
+export interface SegmentState extends SegmentExtent {
 	/** The bytes of the log's last, partly filled 4 KiB block, base64. */
 	readonly tail: string;
 	/** CRC-32C of the last 4 KiB of each index. */
@@ -85,6 +89,14 @@ export interface LossRow {
 	readonly count: number;
 	readonly reason: string;
 }
+
+/** Without the bytes of the segments' last blocks: of very many partitions they would be very much. */
+const PARTITIONS =
+	"SELECT id, topic_id, number, log_start_offset, checkpoint_offset, json_remove(segment, '$.tail') AS extent FROM partitions";
+/** Since this format of the catalog there is compaction. */
+const COMPACTION_FORMAT = 2;
+/** While it is there, no file of a segment is less good than the last checkpoint says, but for what came after it. */
+const SEGMENTS_SYNCED = "segments.synced";
 
 const PAGE = "SELECT key, value FROM state WHERE space = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?";
 const PAGE_TO_END = "SELECT key, value FROM state WHERE space = ? AND key >= ? ORDER BY key LIMIT ?";
@@ -127,47 +139,55 @@ export class Catalog {
 		}));
 	}
 
-	/** Of every partition: whose it is. */
-	partitionOwners(): { topicId: string; topic: string; number: number }[] {
-		const sql =
-			"SELECT t.id AS topicId, t.name AS topic, p.number FROM partitions p JOIN topics t ON t.id = p.topic_id";
-		return this.#prepare(sql).all() as { topicId: string; topic: string; number: number }[];
+	/** Every topic's, by the topic's id, in the order of their numbers. */
+	allPartitions(): Map<string, PartitionRow[]> {
+		const rows = this.#prepare(`${PARTITIONS} ORDER BY topic_id, number`).all() as StoredPartition[];
+		const compactions = this.#compactions();
+		const partitions = new Map<string, PartitionRow[]>();
+		for (const row of rows) {
+			const ofTopic = partitions.get(row.topic_id);
+			if (ofTopic === undefined) partitions.set(row.topic_id, [partitionRow(row, compactions)]);
+			else ofTopic.push(partitionRow(row, compactions));
+		}
+		return partitions;
 	}
 
-	partitions(topicId: string): PartitionRow[] {
-		const rows = this.#prepare("SELECT * FROM partitions WHERE topic_id = ? ORDER BY number").all(topicId) as {
+	/** Those of a topic, by number: what the catalog has of them but for what compaction did. */
+	partitionIds(topicId: string): { readonly id: number; readonly number: number }[] {
+		return this.#prepare("SELECT id, number FROM partitions WHERE topic_id = ? ORDER BY number").all(topicId) as {
 			id: number;
 			number: number;
-			log_start_offset: number;
-			checkpoint_offset: number;
-			segment: string | null;
-			/** Not in a catalog of format 1 that is only read. */
-			cleaned_offset?: number;
 		}[];
-		return rows.map((row) => ({
-			id: row.id,
-			number: row.number,
-			logStartOffset: row.log_start_offset,
-			checkpointOffset: row.checkpoint_offset,
-			segment: row.segment === null ? undefined : (JSON.parse(row.segment) as SegmentState),
-			cleanedOffset: row.cleaned_offset ?? 0,
-			cleanedSegments: row.cleaned_offset === undefined ? [] : this.#cleanedSegments(row.id),
-			swap: row.cleaned_offset === undefined ? undefined : this.#swap(row.id),
-		}));
 	}
 
-	#cleanedSegments(partitionId: number): CleanedSegment[] {
-		return this.#prepare(
-			"SELECT base_offset AS baseOffset, next_offset AS nextOffset, size_bytes AS sizeBytes, crc FROM cleaned_segments WHERE partition_id = ? ORDER BY base_offset",
-		).all(partitionId) as CleanedSegment[];
+	/** The active segment at the partition's last checkpoint. */
+	segmentState(partitionId: number): SegmentState | undefined {
+		const row = this.#prepare("SELECT segment FROM partitions WHERE id = ?").get(partitionId);
+		const segment = (row as { segment: string | null } | undefined)?.segment;
+		return segment === undefined || segment === null ? undefined : (JSON.parse(segment) as SegmentState);
 	}
 
-	#swap(partitionId: number): SegmentSwap | undefined {
-		const row = this.#prepare("SELECT base_offset, replaced FROM segment_swaps WHERE partition_id = ?").get(
-			partitionId,
-		) as { base_offset: number; replaced: string } | undefined;
-		if (row === undefined) return undefined;
-		return { baseOffset: row.base_offset, replaced: JSON.parse(row.replaced) as number[] };
+	/** What is known of partitions that compaction has changed. A catalog that is only read may be older than it. */
+	#compactions(): Compactions {
+		const found: Compactions = { offsets: new Map(), segments: new Map(), swaps: new Map() };
+		if ((this.#db.pragma("user_version", { simple: true }) as number) < COMPACTION_FORMAT) return found;
+		const offsets = this.#prepare("SELECT id, cleaned_offset FROM partitions WHERE cleaned_offset > 0").all();
+		for (const row of offsets as { id: number; cleaned_offset: number }[])
+			found.offsets.set(row.id, row.cleaned_offset);
+		const segments = this.#prepare("SELECT * FROM cleaned_segments ORDER BY partition_id, base_offset").all();
+		for (const row of segments as StoredCleanedSegment[]) {
+			const { base_offset: baseOffset, next_offset: nextOffset, size_bytes: sizeBytes, crc } = row;
+			const ofPartition = found.segments.get(row.partition_id) ?? [];
+			ofPartition.push({ baseOffset, nextOffset, sizeBytes, crc });
+			found.segments.set(row.partition_id, ofPartition);
+		}
+		const swaps = this.#prepare("SELECT partition_id, base_offset, replaced FROM segment_swaps").all();
+		for (const row of swaps as { partition_id: number; base_offset: number; replaced: string }[])
+			found.swaps.set(row.partition_id, {
+				baseOffset: row.base_offset,
+				replaced: JSON.parse(row.replaced) as number[],
+			});
+		return found;
 	}
 
 	/** From now on `segment` counts, in the place of itself and of `replaced`: its files are synced under their other names. */
@@ -259,7 +279,20 @@ export class Catalog {
 		return Number(this.getMeta("checkpoint.sequence") ?? 0);
 	}
 
-	/** One transaction: partitions, state and the journal sequence they stand for. */
+	/**
+	 * Whether every segment's files are synced as far as the last checkpoint says, and nothing was written to them since but
+	 * what the journal has behind it.
+	 */
+	segmentsSynced(): boolean {
+		return this.getMeta(SEGMENTS_SYNCED) !== undefined;
+	}
+
+	/** Files of segments are about to be written for another reason than an entry of the journal: up to the next checkpoint they are in doubt. */
+	beginRestore(): void {
+		this.#change(() => this.#prepare("DELETE FROM meta WHERE key = ?").run(SEGMENTS_SYNCED));
+	}
+
+	/** One transaction: partitions, state and the journal sequence they stand for. Every file of a segment is synced. */
 	checkpoint(sequence: number, partitions: Iterable<PartitionCheckpoint>, state: Iterable<StateChange>): void {
 		this.#change(() => {
 			const update = this.#prepare("UPDATE partitions SET checkpoint_offset = ?, segment = ? WHERE id = ?");
@@ -270,7 +303,9 @@ export class Catalog {
 				if (value === undefined) remove.run(space, key);
 				else put.run(space, key, value);
 			}
-			this.#prepare("INSERT OR REPLACE INTO meta VALUES ('checkpoint.sequence', ?)").run(String(sequence));
+			const setMeta = this.#prepare("INSERT OR REPLACE INTO meta VALUES (?, ?)");
+			setMeta.run("checkpoint.sequence", String(sequence));
+			setMeta.run(SEGMENTS_SYNCED, "1");
 		});
 	}
 
@@ -378,6 +413,43 @@ export class Catalog {
 	#committed(): void {
 		this.#image?.(() => this.#db.serialize());
 	}
+}
+
+interface StoredPartition {
+	readonly id: number;
+	readonly topic_id: string;
+	readonly number: number;
+	readonly log_start_offset: number;
+	readonly checkpoint_offset: number;
+	readonly extent: string | null;
+}
+
+interface StoredCleanedSegment {
+	readonly partition_id: number;
+	readonly base_offset: number;
+	readonly next_offset: number;
+	readonly size_bytes: number;
+	readonly crc: number;
+}
+
+/** By partition id. */
+interface Compactions {
+	readonly offsets: Map<number, number>;
+	readonly segments: Map<number, CleanedSegment[]>;
+	readonly swaps: Map<number, SegmentSwap>;
+}
+
+function partitionRow(row: StoredPartition, { offsets, segments, swaps }: Compactions): PartitionRow {
+	return {
+		id: row.id,
+		number: row.number,
+		logStartOffset: row.log_start_offset,
+		checkpointOffset: row.checkpoint_offset,
+		segment: row.extent === null ? undefined : (JSON.parse(row.extent) as SegmentExtent),
+		cleanedOffset: offsets.get(row.id) ?? 0,
+		cleanedSegments: segments.get(row.id) ?? [],
+		swap: swaps.get(row.id),
+	};
 }
 
 /** A random (version 4) UUID. */

@@ -40,7 +40,7 @@ export async function plan(client: Client, group: GroupDescription, options: Res
 	if (given.filter((name) => options[name] !== undefined).length !== 1)
 		throw new UsageError("say where to: one of --to-earliest, --to-latest, --to-offset, --to-time, --shift-by");
 	if ((options.topic === undefined) === (options.allTopics === undefined))
-		throw new UsageError("say of what: --topic TOPIC, which may be repeated, or --all-topics");
+		throw new UsageError("say which topics: --topic TOPIC, which may be repeated, or --all-topics");
 	const moves: Move[] = [];
 	const byTopic = options.topic === undefined ? committedTopics(group) : options.topic.map(parseTopic);
 	for (const { topic, partitions } of byTopic) {

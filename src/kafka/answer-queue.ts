@@ -11,7 +11,7 @@ const GATHERED_BYTES = 64 * 1024;
 
 /** A request's place in the order of answers. */
 export interface Place {
-	/** Bytes of the request. */
+	/** Memory of the request. */
 	readonly bytes: number;
 	answered: boolean;
 	answer: Answer;
@@ -41,7 +41,7 @@ export class AnswerQueue {
 		return this.#places.length;
 	}
 
-	/** Bytes of the requests that are not answered. */
+	/** Memory of the requests that are not answered. */
 	get requestBytes(): number {
 		return this.#requestBytes;
 	}
@@ -60,7 +60,7 @@ export class AnswerQueue {
 		}
 	}
 
-	/** Keeps the place of the newest request, of `bytes` bytes, for an answer that comes later. */
+	/** Keeps the place of the newest request, which takes `bytes` bytes of memory, for an answer that comes later. */
 	reserve(bytes: number): Place {
 		const place: Place = { bytes, answered: false, answer: undefined };
 		this.#places.push(place);

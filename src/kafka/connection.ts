@@ -13,7 +13,7 @@ import type { Peer } from "./services.ts";
 
 /** Requests without an answer, at most. */
 const IN_FLIGHT_MAX = 256;
-/** Bytes of such requests beyond which no further one is begun. */
+/** Memory of such requests beyond which no further one is begun. */
 const IN_FLIGHT_BYTES = 4 * 1024 * 1024;
 /** Bytes of answers held for the peer beyond which no further request is begun. */
 const OUTPUT_FULL_BYTES = 256 * 1024;
@@ -172,13 +172,13 @@ export class Connection implements Peer {
 
 	#begin(frame: Buffer): void {
 		this.#door.requestBegun();
-		const answer = this.#door.dispatch.handle(frame, this);
-		if (!(answer instanceof Promise)) {
-			this.#answers.add(answer);
+		const handled = this.#door.dispatch.handle(frame, this);
+		if (handled === undefined || "parts" in handled) {
+			this.#answers.add(handled);
 			return;
 		}
-		const place = this.#answers.reserve(frame.length);
-		answer.then(
+		const place = this.#answers.reserve(handled.requestBytes);
+		handled.answer.then(
 			(value) => this.#answered(place, value),
 			(error: unknown) => {
 				this.#answers.cutBehind(place);

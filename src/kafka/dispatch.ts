@@ -21,6 +21,13 @@ export type Answer =
 	  }
 	| undefined;
 
+/** An answer that is still to come. */
+export interface AnswerToCome {
+	readonly answer: Promise<Answer>;
+	/** Memory that the request takes until then, bytes, roughly: its frame and what was decoded of it. */
+	readonly requestBytes: number;
+}
+
 /** A request that is answered by closing its connection, as Kafka does; the message says what was wrong with it. */
 export class UnanswerableRequest extends Error {
 	override readonly name = "UnanswerableRequest";
@@ -52,8 +59,14 @@ export class Dispatch {
 	}
 
 	/** Handles a request. Throws UnanswerableRequest, or rejects with it. */
-	handle(frame: Buffer, peer: Peer): Answer | Promise<Answer> {
+	handle(frame: Buffer, peer: Peer): Answer | AnswerToCome {
 		const reader = new Reader(frame);
+		const answer = this.#handle(reader, peer);
+		if (!(answer instanceof Promise)) return answer;
+		return { answer, requestBytes: frame.length + reader.decodedBytes };
+	}
+
+	#handle(reader: Reader, peer: Peer): Answer | Promise<Answer> {
 		const header = this.#header(reader);
 		const { apiKey, apiVersion: version } = header;
 		const api = this.#apis[apiKey];

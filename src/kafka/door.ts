@@ -7,6 +7,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { BufferPool } from "../base/buffer-pool.ts";
 import type { Timer } from "../base/clock.ts";
 import { InputRoom } from "../base/input-room.ts";
+import { listen } from "../base/listen.ts";
 import type { Broker } from "../broker/broker.ts";
 import { newUuid } from "../catalog/catalog.ts";
 import type { Connection, ConnectionHost } from "./connection.ts";
@@ -68,18 +69,14 @@ export class KafkaDoor {
 	async start(): Promise<string> {
 		const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => this.#arrived(socket));
 		this.#server = server;
-		await new Promise<void>((resolve, reject) => {
-			server.once("error", reject);
-			server.listen(this.#options.port, this.#options.host, () => {
-				server.removeListener("error", reject);
-				resolve();
-			});
+		const { host, port } = this.#options;
+		const address = await listen(server, {
+			host,
+			port,
+			failed: (error) => this.#broker.logger.error("the Kafka listener failed", { error: String(error) }),
 		});
-		server.on("error", (error) => this.#broker.logger.error("the Kafka listener failed", { error: String(error) }));
-		const address = server.address();
-		if (address === null || typeof address === "string") throw new Error("the Kafka listener has no address");
 		this.#port = address.port;
-		return address.family === "IPv6" ? `[${address.address}]:${address.port}` : `${address.address}:${address.port}`;
+		return address.text;
 	}
 
 	/** Takes no more, answers what waits for a commit, and closes; what is not done within `graceMs` is cut off. */

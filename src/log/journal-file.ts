@@ -81,7 +81,7 @@ export function readHeaderCopies(file: DiskFile): (JournalHeader | undefined)[] 
 export interface ReadEntry {
 	readonly position: number;
 	readonly header: EntryHeader;
-	/** The whole entry. */
+	/** The whole entry; only its head, where a checkpoint has it. */
 	readonly bytes: Buffer;
 	readonly operations: Operations;
 	readonly bad: readonly StoredAppend[];
@@ -92,18 +92,19 @@ export interface NoEntry {
 	readonly why: string;
 }
 
-/** Reads the entry at `position` that must have `sequence`, checking all of it. */
+/** Reads the entry at `position` that must have `sequence`, checking all of it; only its head up to `checkpointSequence`. */
 export function readEntry(
 	file: DiskFile,
 	sizeBytes: number,
 	stamp: FileStamp,
 	position: number,
 	sequence: number,
+	checkpointSequence = 0,
 ): ReadEntry | NoEntry {
 	const first = readHeaderAt(file, sizeBytes, stamp, position);
 	if (typeof first === "string") return { position, why: first };
 	if (first.sequence !== sequence) return { position, why: `sequence ${first.sequence} where ${sequence} belongs` };
-	return readWhole(file, stamp, position, first);
+	return readWhole(file, stamp, position, first, sequence <= checkpointSequence);
 }
 
 /**
@@ -140,8 +141,14 @@ function readHeaderAt(file: DiskFile, sizeBytes: number, stamp: FileStamp, posit
 	return header;
 }
 
-function readWhole(file: DiskFile, stamp: FileStamp, position: number, header: EntryHeader): ReadEntry | NoEntry {
-	const bytes = Buffer.allocUnsafeSlow(header.totalBytes);
+function readWhole(
+	file: DiskFile,
+	stamp: FileStamp,
+	position: number,
+	header: EntryHeader,
+	headOnly = false,
+): ReadEntry | NoEntry {
+	const bytes = Buffer.allocUnsafeSlow(headOnly ? header.headBytes : header.totalBytes);
 	if (file.readSync(bytes, position) < bytes.length) return { position, why: "cut short" };
 	const operations = readOperations(bytes, header, stamp.salt);
 	if (typeof operations === "string") return { position, why: operations };
@@ -150,7 +157,7 @@ function readWhole(file: DiskFile, stamp: FileStamp, position: number, header: E
 		header,
 		bytes,
 		operations,
-		bad: operations.appends.filter((append) => !batchIsSound(bytes, append)),
+		bad: headOnly ? [] : operations.appends.filter((append) => !batchIsSound(bytes, append)),
 	};
 }
 

@@ -56,7 +56,10 @@ interface UsedFile extends OpenFile {
 
 /** What replay reports besides sound entries. */
 export interface ReplayVisitor {
-	entry(entry: ReadEntry, file: string): void;
+	/** It is durable, unless `inDoubt` was called: what it has may be written elsewhere. */
+	entry(entry: ReadEntry): void;
+	/** The entry that comes next, the last, may still be lost: there is no room to write it once more. */
+	inDoubt?(): void;
 	/** Acknowledged bytes that are no longer what they were. */
 	damage(file: string, position: number, what: string): void;
 }
@@ -77,7 +80,7 @@ export class Journal {
 	#current: UsedFile | undefined;
 	/** Entries up to it are superfluous: what became of them is nobody's concern. */
 	#checkpointSequence = 0;
-	/** The newest entry found by replay. */
+	/** The newest entry found by replay; not visited yet. */
 	#newest: ReadEntry | undefined;
 	#generation = 0;
 	#sequence = 0;
@@ -130,7 +133,7 @@ export class Journal {
 	}
 
 	/**
-	 * Visits every entry after `checkpointSequence`, in order, then writes the newest once more: after a
+	 * Visits every entry after `checkpointSequence`, in order, but before the newest writes that once more: after a
 	 * mere process crash it may be in the page cache only, or (after a failed fdatasync) never reach
 	 * the medium from there. All others were durable before their successor was written. Call once,
 	 * before anything is written.
@@ -147,13 +150,24 @@ export class Journal {
 		}
 		// Files that the checkpoint made superfluous before the process ended make room.
 		this.release(checkpointSequence);
-		if (this.#newest !== undefined) this.#writeAgain(this.#newest);
+		if (this.#newest === undefined) return;
+		if (!this.#writeAgain(this.#newest)) visitor.inDoubt?.();
+		visitor.entry(this.#newest);
 		this.#newest = undefined;
 	}
 
-	#writeAgain(entry: ReadEntry): void {
+	/** In the place of `replay`, where a checkpoint has every entry there is. */
+	skipTo(checkpointSequence: number): void {
+		this.#sequence = checkpointSequence;
+		this.#checkpointSequence = checkpointSequence;
+		for (const used of this.#used) used.lastSequence = checkpointSequence;
+		this.release(checkpointSequence);
+	}
+
+	/** Whether it is durable now, whatever became of the first copy. */
+	#writeAgain(entry: ReadEntry): boolean {
 		// A gap behind it was reported: then it was durable.
-		if (entry.header.sequence !== this.#sequence) return;
+		if (entry.header.sequence !== this.#sequence) return true;
 		const appends = soundAppends(entry);
 		const { state } = entry.operations;
 		// Under its own sequence: the first copy, if it is lost, is not missed, and if it is sound, the second is passed over.
@@ -162,10 +176,11 @@ export class Journal {
 			// No room before the next checkpoint: what can be done here is to ask for the sync again.
 			this.#sequence += 1;
 			for (const { file } of this.#used) file.syncNow();
-			return;
+			return false;
 		}
 		this.write(appends, state);
 		(this.#current as UsedFile).file.syncNow();
+		return true;
 	}
 
 	#hasRoomNow(appends: readonly AppendOperation[], state: readonly StateOperation[]): boolean {
@@ -184,7 +199,7 @@ export class Journal {
 		if (expected > this.#sequence + 1)
 			visitor.damage(name, 0, `entries ${this.#sequence + 1} to ${expected - 1} are missing before this file`);
 		for (;;) {
-			let entry: ReadEntry | NoEntry = readEntry(file, sizeBytes, header, position, expected);
+			let entry: ReadEntry | NoEntry = readEntry(file, sizeBytes, header, position, expected, this.#checkpointSequence);
 			if ("why" in entry) {
 				const later = findLaterEntry(file, sizeBytes, header, position, expected);
 				if (later === undefined) {
@@ -200,7 +215,7 @@ export class Journal {
 			for (const bad of entry.header.sequence > this.#checkpointSequence ? entry.bad : [])
 				visitor.damage(name, entry.position + bad.position, `a batch of entry ${entry.header.sequence} is damaged`);
 			if (entry.header.sequence > this.#sequence) {
-				visitor.entry(entry, name);
+				if (this.#newest !== undefined) visitor.entry(this.#newest);
 				this.#sequence = entry.header.sequence;
 				this.#newest = entry;
 			}

@@ -478,7 +478,7 @@ export class Log implements Gatherer {
 			// One that began earlier may not have all.
 			await this.#checkpoint;
 			await this.checkpoint();
-			noteCleanStop(this.services.catalog, this.partitions.values());
+			noteCleanStop(this.services.catalog, this.services.journal.sequence);
 		} catch (error) {
 			if (this.#failed !== undefined || this.#refusal === undefined) throw error;
 		}

@@ -1,11 +1,11 @@
 /**
  * Opening a data directory: the catalog says what there is, the segments are taken as far as the
- * last checkpoint vouches for them and beyond as far as they prove sound, and the journal supplies
- * the rest. The cost is bounded by the journal's size, never by the log's.
+ * last checkpoint vouches for them, and the journal supplies the rest. The cost is bounded by the journal's
+ * size, never by the log's: files are written only of partitions that the journal has entries of (restoration.ts says why).
  */
 
 import type { Clock } from "../base/clock.ts";
-import { type Disk, joinPath } from "../base/disk.ts";
+import { type Disk, type DiskFile, joinPath } from "../base/disk.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Pressure } from "../base/pressure.ts";
 import type { Random } from "../base/random.ts";
@@ -30,10 +30,14 @@ import { Log } from "./log.ts";
 import { Partition } from "./partition.ts";
 import { PartitionFolder } from "./partition-folder.ts";
 import { behindPartition, PartitionTransactions, splitPartitionKey } from "./partition-transactions.ts";
+import { Restoration } from "./restoration.ts";
 import { SegmentSet } from "./segment-set.ts";
 import { removeAllCleaned, renameCleaned } from "./segment-swap.ts";
 import { StateSpace } from "./state-spaces.ts";
 import { StateTable } from "./state-table.ts";
+
+/** A partition's metadata is two short lines. */
+const METADATA_BYTES_MAX = 512;
 
 export interface OpenLogOptions {
 	readonly disk: Disk;
@@ -68,7 +72,9 @@ export function openLog(options: OpenLogOptions): OpenedLog {
 	const { disk, logger, catalog, dataFolder } = options;
 	disk.makeDirectory(joinPath(dataFolder, TOPICS_FOLDER));
 	const isClean = takeCleanStop(catalog);
-	const found = tidyFolders(options);
+	const topicRows = catalog.topics();
+	const partitionRows = catalog.allPartitions();
+	const found = tidyFolders(options, topicRows, partitionRows);
 	const journal = new Journal(disk, joinPath(dataFolder, JOURNAL_FOLDER), options.journal, options.random, logger);
 	const state = new StateTable(catalog);
 	const log = new Log({ ...options, journal }, state);
@@ -78,27 +84,35 @@ export function openLog(options: OpenLogOptions): OpenedLog {
 		damages += 1;
 		logger.error("stored bytes are damaged", { file, position, what });
 	};
-	const topics = catalog.topics().map((row) => {
+	const topics = topicRows.map((row) => {
 		const config = partitionConfig(row.config, options.topicDefaults);
-		const partitions = catalog.partitions(row.id).map((p) => {
+		const partitions = (partitionRows.get(row.id) ?? []).map((p) => {
 			const path = partitionFolder(dataFolder, row.name, p.number);
 			const hasMetadata = found.get(`${row.name}-${p.number}`);
 			const folder = new PartitionFolder(disk, path, row.id, hasMetadata === true);
 			const segments = new SegmentSet(disk, folder, p.logStartOffset);
-			if (hasMetadata !== undefined) finishCompaction(options, path, p);
-			segments.recover(p.checkpointOffset, p.segment, config, damage, p, isClean);
+			segments.recover(p, hasMetadata === undefined ? [] : finishCompaction(options, path, p), damage);
 			return addPartition(log, p.id, row.name, p.number, segments, config);
 		});
 		return { row, partitions };
 	});
 	const counts = { entries: 0, batches: 0 };
-	journal.replay(catalog.checkpointSequence(), {
-		entry: (entry) => {
-			counts.entries += 1;
-			counts.batches += replayEntry(log, state, entry);
-		},
-		damage,
-	});
+	const restoration = new Restoration(catalog, log.partitions, damage);
+	if (isClean) journal.skipTo(catalog.checkpointSequence());
+	else
+		journal.replay(catalog.checkpointSequence(), {
+			entry: (entry) => {
+				restoration.entry(entry.operations.appends);
+				counts.entries += 1;
+				counts.batches += replayEntry(log, state, entry);
+			},
+			inDoubt: () => restoration.begin(),
+			damage: (file, position, what) => {
+				restoration.isJournalWhole = false;
+				damage(file, position, what);
+			},
+		});
+	restoration.finish();
 	log.flush();
 	for (const partition of log.partitions.values()) partition.skipToLogStart();
 	log.recovered();
@@ -106,13 +120,15 @@ export function openLog(options: OpenLogOptions): OpenedLog {
 	return { log, topics, recovery: { ...counts, damages } };
 }
 
-/** What a crash left of a compaction: a swap that the catalog knows is finished, other files of one go. */
-function finishCompaction({ disk, catalog }: OpenLogOptions, folder: string, { id, swap }: PartitionRow): void {
+/** What a crash left of a compaction: a swap that the catalog knows is finished, other files of one go. Returns the names in the folder. */
+function finishCompaction({ disk, catalog }: OpenLogOptions, folder: string, { id, swap }: PartitionRow): string[] {
 	if (swap !== undefined) {
 		renameCleaned(disk, folder, swap);
 		catalog.endSwap(id);
 	}
-	removeAllCleaned(disk, folder);
+	const names = disk.list(folder);
+	removeAllCleaned(disk, folder, names);
+	return names;
 }
 
 /** Rows of partitions that are gone, whose deletion a crash cut short, go too. */
@@ -181,13 +197,18 @@ function replayEntry(log: Log, state: StateTable, entry: ReadEntry): number {
  * Folders of deleted topics go; folders that no topic of the catalog owns are set aside, never read, never removed.
  * Returns the names of the others, and whether each has its metadata.
  */
-function tidyFolders({ disk, catalog, dataFolder, logger }: OpenLogOptions): ReadonlyMap<string, boolean> {
+function tidyFolders(
+	{ disk, catalog, dataFolder, logger }: OpenLogOptions,
+	topics: readonly TopicRow[],
+	partitions: ReadonlyMap<string, readonly PartitionRow[]>,
+): ReadonlyMap<string, boolean> {
 	const root = joinPath(dataFolder, TOPICS_FOLDER);
 	const deleted = catalog.deletedTopics();
 	const deletedIds = new Set(deleted.map(({ id }) => id));
 	const owned = new Map<string, string>();
 	const found = new Map<string, boolean>();
-	for (const { topicId, topic, number } of catalog.partitionOwners()) owned.set(`${topic}-${number}`, topicId);
+	for (const { id, name } of topics)
+		for (const { number } of partitions.get(id) ?? []) owned.set(`${name}-${number}`, id);
 	for (const name of disk.list(root)) {
 		if (name.endsWith(STRAY_SUFFIX)) continue;
 		const folder = joinPath(root, name);
@@ -212,12 +233,17 @@ function tidyFolders({ disk, catalog, dataFolder, logger }: OpenLogOptions): Rea
 	return found;
 }
 
+/** undefined where there is no metadata, or not all of it. */
 function readTopicId(disk: Disk, folder: string): string | undefined {
-	const path = joinPath(folder, PARTITION_METADATA);
-	if (!disk.exists(path)) return undefined;
-	const file = disk.open(path, "read");
-	const bytes = Buffer.alloc(file.size());
-	file.readSync(bytes, 0);
+	let file: DiskFile;
+	try {
+		file = disk.open(joinPath(folder, PARTITION_METADATA), "read");
+	} catch (error) {
+		if ((error as { code?: string }).code !== "ENOENT") throw error;
+		return undefined;
+	}
+	const bytes = Buffer.alloc(METADATA_BYTES_MAX);
+	const read = file.readSync(bytes, 0);
 	file.close();
-	return topicIdIn(bytes.toString("utf8"));
+	return topicIdIn(bytes.toString("utf8", 0, read));
 }

@@ -93,7 +93,8 @@ export class PartitionTransactions {
 
 	/** Rows of aborted transactions were found at start, their markers somewhere before `endOffset`. */
 	loadAborted(endOffset: number): void {
-		this.#abortedBelow = endOffset;
+		// Damage may have taken the records, and then their rows are there all the same.
+		this.#abortedBelow = Math.max(1, endOffset);
 	}
 
 	/** Of the oldest open transaction; Infinity: none is open. One whose end is not durable yet is open. */
@@ -194,6 +195,11 @@ export class PartitionTransactions {
 	forgetAborted(producerId: number, offset: number): void {
 		this.#rows.deleteState(ABORTED, this.#prefix + numberKey(offset));
 		this.#rows.deleteState(ABORTED, this.#producerKey(producerId) + numberKey(offset));
+	}
+
+	/** Whether there may be rows of it. */
+	get hasRows(): boolean {
+		return this.#open.size > 0 || this.#abortedBelow > 0;
 	}
 
 	/** The partition is deleted. */

@@ -237,9 +237,12 @@ export class Partition {
 	watch(watcher: Watcher): () => void {
 		// A new array each time: a watcher may leave while they are being told.
 		this.#watchers = [...this.#watchers, watcher];
-		return () => {
-			this.#watchers = this.#watchers.filter((other) => other !== watcher);
-		};
+		return () => this.unwatch(watcher);
+	}
+
+	/** For who watches very many partitions, and would keep as many functions. */
+	unwatch(watcher: Watcher): void {
+		this.#watchers = this.#watchers.filter((other) => other !== watcher);
 	}
 
 	/** Writes the tail to the segments. Throws ENOSPC and EIO; what was not written stays in the tail. */

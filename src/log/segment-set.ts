@@ -4,7 +4,7 @@
  */
 
 import { type Disk, joinPath } from "../base/disk.ts";
-import type { SegmentState } from "../catalog/catalog.ts";
+import type { SegmentExtent, SegmentState } from "../catalog/catalog.ts";
 import type { PartitionConfig } from "../catalog/partition-config.ts";
 import { readBatchHeader } from "../record/batch.ts";
 import { murmur2 } from "../record/partitioner.ts";
@@ -12,8 +12,11 @@ import { baseOffsetOf, INDEX_SUFFIX, LOG_SUFFIX, segmentName, TIME_INDEX_SUFFIX 
 import type { PartitionFolder } from "./partition-folder.ts";
 import { Segment } from "./segment.ts";
 
-/** What compaction has done to a partition, as the catalog knows it. */
-export interface CleanedState {
+/** A partition as the catalog knows it. */
+export interface StoredSegments {
+	readonly checkpointOffset: number;
+	/** The active one at the last checkpoint. */
+	readonly segment: SegmentExtent | undefined;
 	readonly cleanedOffset: number;
 	readonly cleanedSegments: readonly { readonly baseOffset: number }[];
 }
@@ -37,6 +40,8 @@ export class SegmentSet {
 	checkpointBase = -1;
 	/** Compaction has done with all records before it. */
 	cleanedOffset = 0;
+	/** Of the active segment, while that is as the last process left it. */
+	#unrestored: SegmentExtent | undefined;
 	#closed = false;
 
 	constructor(disk: Disk, place: PartitionFolder, logStartOffset: number) {
@@ -48,37 +53,59 @@ export class SegmentSet {
 	}
 
 	/**
-	 * Opens what the checkpoint vouches for, unread. Whatever lies behind it is removed: the journal has
-	 * it, and what a cache shows there need not be on the medium. `isClean`: as for `Segment.restore`.
+	 * Opens what the checkpoint vouches for, unread, of a folder that has files of these names. Segments behind it are
+	 * removed: the journal has them, and what a cache shows there need not be on the medium. The active one is taken as it
+	 * is: where it may have been written to since, `restore` must follow, before anything is appended.
 	 */
 	recover(
-		checkpointOffset: number,
-		state: SegmentState | undefined,
-		config: PartitionConfig,
+		{ checkpointOffset, segment, cleanedOffset, cleanedSegments }: StoredSegments,
+		names: readonly string[],
 		damage: OnDamage,
-		cleaned: CleanedState = { cleanedOffset: 0, cleanedSegments: [] },
-		isClean = false,
 	): void {
 		this.checkpointOffset = checkpointOffset;
 		this.nextOffset = checkpointOffset;
-		this.cleanedOffset = cleaned.cleanedOffset;
-		const activeBase = state?.baseOffset ?? -1;
+		this.cleanedOffset = cleanedOffset;
+		const activeBase = segment?.baseOffset ?? -1;
 		this.checkpointBase = activeBase;
-		const cleanedBases = new Set(cleaned.cleanedSegments.map(({ baseOffset }) => baseOffset));
-		for (const base of this.#bases()) {
+		const cleanedBases = new Set(cleanedSegments.map(({ baseOffset }) => baseOffset));
+		for (const base of basesIn(names)) {
 			if (base <= activeBase)
 				this.#segments.push(new Segment(this.#disk, this.folder, base, { isCleaned: cleanedBases.has(base) }));
 			else this.#remove(base);
 		}
-		if (state === undefined) return;
+		if (segment === undefined) return;
 		const active = this.#segments.at(-1);
 		if (active?.baseOffset === activeBase) {
-			const problem = active.restore(state, config.indexIntervalBytes, isClean);
-			if (problem !== undefined) damage(active.path, problem.position, problem.what);
-		} else if (state.sizeBytes > 0 && checkpointOffset > this.logStartOffset) {
+			active.resume(segment);
+			this.#unrestored = segment;
+		} else if (segment.sizeBytes > 0 && checkpointOffset > this.logStartOffset) {
 			// Retention may take a segment that ends just where the checkpoint is.
 			damage(joinPath(this.folder, segmentName(activeBase) + LOG_SUFFIX), 0, "the file is missing");
 		}
+	}
+
+	/** At start, before anything is appended: whether `restore` has not been there. */
+	get isUnrestored(): boolean {
+		return this.#unrestored !== undefined;
+	}
+
+	/** Whether the active segment's files are as long as at the checkpoint. */
+	get isAsLong(): boolean {
+		return this.#unrestored === undefined || this.#segments.at(-1)?.isAsLongAs(this.#unrestored) === true;
+	}
+
+	/** At start, before anything is appended: takes the active segment back to the checkpoint, if it was not done yet. */
+	restore(state: SegmentState, config: PartitionConfig, damage: OnDamage): void {
+		const active = this.#segments.at(-1);
+		if (this.#unrestored === undefined || active === undefined) return;
+		this.#unrestored = undefined;
+		const problem = active.restore(state, config.indexIntervalBytes);
+		if (problem !== undefined) damage(active.path, problem.position, problem.what);
+	}
+
+	/** The start is over: what was not restored is as it was at the checkpoint. */
+	recovered(): void {
+		this.#unrestored = undefined;
 	}
 
 	get list(): readonly Segment[] {
@@ -237,18 +264,18 @@ export class SegmentSet {
 		for (const segment of this.#segments) segment.release();
 	}
 
-	#bases(): number[] {
-		const bases: number[] = [];
-		for (const name of this.#disk.list(this.folder)) {
-			const base = baseOffsetOf(name);
-			if (base !== undefined) bases.push(base);
-		}
-		return bases.sort((a, b) => a - b);
-	}
-
 	#remove(base: number): void {
 		for (const suffix of [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX])
 			this.#disk.remove(joinPath(this.folder, segmentName(base) + suffix));
 		this.namesChanged = true;
 	}
+}
+
+function basesIn(names: readonly string[]): number[] {
+	const bases: number[] = [];
+	for (const name of names) {
+		const base = baseOffsetOf(name);
+		if (base !== undefined) bases.push(base);
+	}
+	return bases.sort((a, b) => a - b);
 }

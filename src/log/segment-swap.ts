@@ -24,9 +24,9 @@ export function removeCleaned(disk: Disk, folder: string, baseOffset: number): v
 	removeFiles(disk, folder, baseOffset, CLEANED_SUFFIX);
 }
 
-/** Those of any. */
-export function removeAllCleaned(disk: Disk, folder: string): void {
-	for (const name of disk.list(folder)) if (name.endsWith(CLEANED_SUFFIX)) disk.remove(joinPath(folder, name));
+/** Those of any among the `names` in a folder. */
+export function removeAllCleaned(disk: Disk, folder: string, names: readonly string[]): void {
+	for (const name of names) if (name.endsWith(CLEANED_SUFFIX)) disk.remove(joinPath(folder, name));
 }
 
 function removeFiles(disk: Disk, folder: string, baseOffset: number, suffix: string): void {

@@ -6,7 +6,7 @@
 
 import type { TakeBuffer } from "../base/buffer-pool.ts";
 import { type Disk, type DiskFile, joinPath } from "../base/disk.ts";
-import type { SegmentState } from "../catalog/catalog.ts";
+import type { SegmentExtent, SegmentState } from "../catalog/catalog.ts";
 import { BATCH_HEADER_BYTES, type BatchHeader, readBatchHeader } from "../record/batch.ts";
 import { crc32c } from "../record/crc32c.ts";
 import { BLOCK_BYTES, readUint53, writeUint53 } from "./entry.ts";
@@ -125,28 +125,28 @@ export class Segment {
 		};
 	}
 
+	/** Goes on from the checkpoint, as its files are: nothing was written to them since. */
+	resume(extent: SegmentExtent): void {
+		this.#sinceIndexEntry = extent.sinceIndexEntry;
+		this.firstTimestamp = extent.firstTimestamp;
+		this.#maxTimestamp = extent.maxTimestamp;
+		this.#maxTimestampOffset = extent.maxTimestampOffset;
+	}
+
+	/** Whether its files are as long as they were then. */
+	isAsLongAs({ sizeBytes, indexEntries, timeIndexEntries }: SegmentExtent): boolean {
+		return (
+			this.sizeBytes === sizeBytes && this.#index.count === indexEntries && this.#timeIndex.count === timeIndexEntries
+		);
+	}
+
 	/**
 	 * Goes back to the checkpoint: what is behind it is cut off (the journal has it), and the last block
 	 * of each file is written once more, since neither a power cut nor a cache that outlived a failed
-	 * sync can be told from the outside. Returns what is wrong before the checkpoint, if anything. `isClean`: all was
-	 * synced when the last process ended, and nothing is written where the files have the sizes they had then.
+	 * sync can be told from the outside. Returns what is wrong before the checkpoint, if anything.
 	 */
-	restore(
-		state: SegmentState,
-		indexIntervalBytes: number,
-		isClean = false,
-	): { position: number; what: string } | undefined {
-		this.#sinceIndexEntry = state.sinceIndexEntry;
-		this.firstTimestamp = state.firstTimestamp;
-		this.#maxTimestamp = state.maxTimestamp;
-		this.#maxTimestampOffset = state.maxTimestampOffset;
-		if (
-			isClean &&
-			this.sizeBytes === state.sizeBytes &&
-			this.#index.count === state.indexEntries &&
-			this.#timeIndex.count === state.timeIndexEntries
-		)
-			return undefined;
+	restore(state: SegmentState, indexIntervalBytes: number): { position: number; what: string } | undefined {
+		this.resume(state);
 		this.dirty = true;
 		if (this.sizeBytes > state.sizeBytes) {
 			this.#open().truncate(state.sizeBytes);

@@ -1,7 +1,7 @@
 /** What `verify` looks for in a segment's indexes: entries that do not lead to the batch they name, and the like. */
 import type { Disk } from "../base/disk.ts";
 import { DamageError } from "../base/errors.ts";
-import type { SegmentState } from "../catalog/catalog.ts";
+import type { SegmentExtent } from "../catalog/catalog.ts";
 import { INDEX_ENTRY_BYTES, readTimestamp, type Segment, TIME_ENTRY_BYTES } from "./segment.ts";
 
 /**
@@ -12,7 +12,7 @@ export function* indexProblems(
 	disk: Disk,
 	segment: Segment,
 	batches: ReadonlyMap<number, { lastOffset: number; maxTimestamp: number }>,
-	state: SegmentState | undefined,
+	state: SegmentExtent | undefined,
 ): Generator<DamageError> {
 	const { offsets, times } = segment.indexes;
 	for (const [file, least] of [

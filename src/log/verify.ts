@@ -133,7 +133,8 @@ class Verification {
 	*run(): Generator<Finding, VerifySummary> {
 		for (const problem of this.#catalog.integrityProblems())
 			yield damageAt(joinPath(this.#dataFolder, CATALOG_FILE), pagePosition(problem), problem);
-		const topics = this.#catalog.topics().map((topic) => ({ topic, partitions: this.#catalog.partitions(topic.id) }));
+		const partitions = this.#catalog.allPartitions();
+		const topics = this.#catalog.topics().map((topic) => ({ topic, partitions: partitions.get(topic.id) ?? [] }));
 		this.#totalBytes = this.#size(topics);
 		for (const { topic, partitions } of topics) {
 			this.#counts.topics += 1;

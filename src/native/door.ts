@@ -6,7 +6,9 @@
 import { createServer, type Server, type Socket } from "node:net";
 import type { Timer } from "../base/clock.ts";
 import { BrokerError } from "../base/errors.ts";
+import { listen } from "../base/listen.ts";
 import type { Broker } from "../broker/broker.ts";
+import { RowAges } from "../broker/row-ages.ts";
 import { errorFrame } from "./answers.ts";
 import type { GatewayStatus } from "./client/types.ts";
 import { type Decode, loadDecoder } from "./codec/decode.ts";
@@ -84,6 +86,8 @@ export class NativeDoor {
 	/** Accepted while the decoder loads. */
 	readonly #arriving = new Set<Socket>();
 	readonly #counts: ProduceCounts = { records: 0, bytes: 0 };
+	/** From the start on: the clock may be set before the first connection comes. */
+	readonly #ages: RowAges;
 	#server: Server | undefined;
 	#loading: Promise<Loaded> | undefined;
 	#loaded: Loaded | undefined;
@@ -99,6 +103,7 @@ export class NativeDoor {
 		this.#broker = broker;
 		this.#options = { ...options, maxFrameBytes: Math.max(options.maxFrameBytes, MIN_FRAME_BYTES) };
 		this.#extra = extra;
+		this.#ages = new RowAges(broker.clock);
 		broker.topics.onChange(() => this.#topicsChanged());
 	}
 
@@ -106,17 +111,13 @@ export class NativeDoor {
 	async start(): Promise<string> {
 		const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => this.#arrived(socket));
 		this.#server = server;
-		await new Promise<void>((resolve, reject) => {
-			server.once("error", reject);
-			server.listen(this.#options.port, this.#options.host, () => {
-				server.removeListener("error", reject);
-				resolve();
-			});
+		const { host, port } = this.#options;
+		const { text } = await listen(server, {
+			host,
+			port,
+			failed: (error) => this.#broker.logger.error("the native listener failed", { error: String(error) }),
 		});
-		server.on("error", (error) => this.#broker.logger.error("the native listener failed", { error: String(error) }));
-		const address = server.address();
-		if (address === null || typeof address === "string") throw new Error("the native listener has no address");
-		return address.family === "IPv6" ? `[${address.address}]:${address.port}` : `${address.address}:${address.port}`;
+		return text;
 	}
 
 	/** Takes no more, answers what waits for a commit, and closes; what is not done within `graceMs` is cut off. */
@@ -200,7 +201,7 @@ export class NativeDoor {
 	/** The first connection pays for the decoder; a gateway that nobody speaks this protocol to does not. */
 	async #load(): Promise<Loaded> {
 		const decode: Decode = await loadDecoder(REQUEST_LIMITS, { copyBytes: false });
-		const producers = new Producers(this.#broker, decode);
+		const producers = new Producers(this.#broker, decode, this.#ages);
 		const host: ConnectionHost = {
 			broker: this.#broker,
 			producers,

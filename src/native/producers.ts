@@ -6,6 +6,7 @@
  * An entry's value is CBOR: [sequence, epoch, time in ms, message type of the answer, the answer's body as bytes].
  */
 import type { Broker } from "../broker/broker.ts";
+import { RowAges } from "../broker/row-ages.ts";
 import { StateSpace } from "../log/state-spaces.ts";
 import type { Decode } from "./codec/decode.ts";
 import { PRODUCER_WINDOW } from "./codec/protocol.ts";
@@ -42,16 +43,15 @@ export interface StoredAnswer {
 	readonly body: Buffer;
 }
 
-/** A time before this was read from a clock that had not been set. */
-const CLOCK_SET_MS = Date.UTC(2024, 0, 1);
-
 export class Producers {
 	readonly #broker: Broker;
 	readonly #decode: Decode;
 	readonly #active = new Map<string, Producer>();
+	readonly #ages: RowAges;
 
-	constructor(broker: Broker, decode: Decode) {
+	constructor(broker: Broker, decode: Decode, ages = new RowAges(broker.clock)) {
 		this.#broker = broker;
+		this.#ages = ages;
 		this.#decode = decode;
 	}
 
@@ -113,10 +113,9 @@ export class Producers {
 		producer.lastSequence = 0;
 	}
 
-	/** Forgets client ids not heard of for `ageMs`. What was stored before the clock was set counts from now. */
+	/** Forgets client ids not heard of for `ageMs`. What was stored before the clock was set, or stepped, counts from now. */
 	expire(ageMs: number): void {
-		const now = this.#broker.clock.now();
-		if (now < CLOCK_SET_MS) return;
+		const walk = this.#ages.begin();
 		const newest = new Map<string, number>();
 		for (const [key, value] of this.#broker.log.scanState(StateSpace.NATIVE_PRODUCER, "")) {
 			const clientId = key.slice(key.indexOf("/") + 1);
@@ -124,9 +123,11 @@ export class Producers {
 		}
 		for (const [clientId, timeMs] of newest) {
 			if (this.#active.has(clientId)) continue;
-			if (timeMs < CLOCK_SET_MS) this.#restamp(clientId, now);
-			else if (timeMs < now - ageMs) this.forget(new Producer(clientId));
+			const fate = walk.fateOf(timeMs, timeMs + ageMs);
+			if (fate === "restamp") this.#restamp(clientId, walk.now);
+			else if (fate === "expire") this.forget(new Producer(clientId));
 		}
+		walk.finished();
 	}
 
 	#restamp(clientId: string, now: number): void {

@@ -7,43 +7,17 @@
 import { expect, it } from "vitest";
 import { SimulatedRandom } from "../../src/base/random-simulated.ts";
 import { CompactionLife } from "./compaction-life.ts";
+import { lives } from "./seeds.ts";
 
-const SEEDS = Number(process.env.SEEDS ?? 60);
-const ONE = process.env.SEED;
-
-async function live(seed: number | string): Promise<CompactionLife> {
-	const life = new CompactionLife({ seed });
-	try {
-		await life.run();
-	} catch (error) {
-		throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
-	}
-	return life;
-}
-
-it(`keeps every key's newest committed value through ${ONE === undefined ? `${SEEDS} lives` : `life ${ONE}`}`, {
-	timeout: 3_600_000,
-}, async () => {
-	if (ONE !== undefined) {
-		await live(ONE);
-		return;
-	}
-	const total: Record<string, number> = {};
-	const failures: string[] = [];
-	for (let seed = 1; seed <= SEEDS && failures.length < 10; seed++) {
-		try {
-			const { tally } = await live(seed);
-			for (const [name, count] of Object.entries(tally)) total[name] = (total[name] ?? 0) + count;
-		} catch (error) {
-			failures.push((error as Error).message);
-		}
-	}
-	expect(failures).toEqual([]);
-	// Lives in which nothing happens prove nothing.
-	for (const name of ["records", "compactions", "crashes", "removed", "reads"])
-		expect((total[name] ?? 0) / SEEDS, name).toBeGreaterThan(1);
-	for (const name of ["crashesInCompaction", "deletions"])
-		expect((total[name] ?? 0) / SEEDS, name).toBeGreaterThan(0.1);
+lives({
+	file: "compaction",
+	count: 60,
+	promise: "every key's newest committed value",
+	make: (seed) => new CompactionLife({ seed }),
+	perLife: {
+		...{ records: 1, compactions: 1, crashes: 1, removed: 1, reads: 1 },
+		...{ crashesInCompaction: 0.1, deletions: 0.1 },
+	},
 });
 
 /** A partition with much to compact, all of it in synced segments, some of which become one. */

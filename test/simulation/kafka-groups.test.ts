@@ -9,47 +9,15 @@ import { afterEach, expect, it, vi } from "vitest";
 import { Deadline } from "../../src/broker/groups/deadline.ts";
 import { GroupRows } from "../../src/broker/groups/group-rows.ts";
 import { Rebalance } from "../../src/broker/groups/rebalance.ts";
-import { GroupLife, type GroupTally } from "./kafka-group-life.ts";
-import { Violation } from "./log-model.ts";
+import { GroupLife } from "./kafka-group-life.ts";
+import { lives, violations } from "./seeds.ts";
 
-const SEEDS = Number(process.env.SEEDS ?? 40);
-const ONE = process.env.SEED;
-
-async function live(seed: number | string): Promise<GroupLife> {
-	const life = new GroupLife({ seed });
-	try {
-		await life.run();
-	} catch (error) {
-		const replay = `SEED=${seed} npx vitest run test/simulation/kafka-groups.test.ts`;
-		const story = ONE === undefined ? "" : `\n${life.model.story.join("\n")}`;
-		throw new Error(`seed ${seed}: ${(error as Error).message}\nreplay: ${replay}${story}`, { cause: error });
-	}
-	return life;
-}
-
-it(`keeps every promise through ${ONE === undefined ? `${SEEDS} lives` : `life ${ONE}`}`, {
-	timeout: 3_600_000,
-}, async () => {
-	if (ONE !== undefined) {
-		await live(ONE);
-		return;
-	}
-	const total: Record<string, number> = {};
-	const failures: Error[] = [];
-	for (let seed = 1; seed <= SEEDS && failures.length < 10; seed++) {
-		try {
-			const { tally } = await live(seed);
-			for (const [name, count] of Object.entries(tally)) total[name] = (total[name] ?? 0) + count;
-		} catch (error) {
-			failures.push(error as Error);
-		}
-	}
-	if (failures.length > 0) throw new Error(failures.map(({ message }) => message).join("\n"), { cause: failures[0] });
-	// Lives in which nothing happens prove nothing.
-	const perLife = (name: keyof GroupTally) => (total[name] ?? 0) / SEEDS;
-	for (const name of ["generations", "commits", "kills", "crashes"] as const)
-		expect(perLife(name), name).toBeGreaterThan(1);
-	expect(perLife("staticRestarts"), "staticRestarts").toBeGreaterThan(0.2);
+const live = lives({
+	file: "kafka-groups",
+	count: 40,
+	make: (seed) => new GroupLife({ seed }),
+	story: (life) => life.model.story,
+	perLife: { generations: 1, commits: 1, kills: 1, crashes: 1, staticRestarts: 0.2 },
 });
 
 it("gives the same life for the same seed", async () => {
@@ -61,26 +29,19 @@ it("gives the same life for the same seed", async () => {
 afterEach(() => vi.restoreAllMocks());
 
 /** How many of `count` lives end in a violation. */
-async function found(count: number, plant: (life: GroupLife) => void = () => {}): Promise<number> {
-	let violations = 0;
-	for (let seed = 1; seed <= count; seed++) {
+function found(count: number, plant: (life: GroupLife) => void = () => {}): Promise<number> {
+	return violations(count, (seed) => {
 		const life = new GroupLife({ seed });
 		plant(life);
-		try {
-			await life.run();
-		} catch (error) {
-			if (!(error instanceof Violation)) throw error;
-			violations++;
-		}
-	}
-	return violations;
+		return life;
+	});
 }
 
 it("finds out a disk that lies about sync", async () => {
-	const violations = await found(10, ({ world }) => {
+	const broken = await found(10, ({ world }) => {
 		world.disk.syncLies = true;
 	});
-	expect(violations).toBeGreaterThan(2);
+	expect(broken).toBeGreaterThan(2);
 });
 
 it("finds out generations that are not kept", async () => {

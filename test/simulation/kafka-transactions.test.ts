@@ -10,47 +10,15 @@ import { GroupOffsets } from "../../src/broker/groups/group-offsets.ts";
 import { Transactions } from "../../src/broker/transactions/transactions.ts";
 import { Log } from "../../src/log/log.ts";
 import { PartitionTransactions } from "../../src/log/partition-transactions.ts";
-import { KafkaLife, type KafkaLifeOptions, type KafkaTally } from "./kafka-life.ts";
-import { Violation } from "./log-model.ts";
+import { KafkaLife, type KafkaLifeOptions } from "./kafka-life.ts";
+import { lives, violations } from "./seeds.ts";
 
-const SEEDS = Number(process.env.SEEDS ?? 25);
-const ONE = process.env.SEED;
-
-async function live(seed: number | string): Promise<KafkaLife> {
-	const life = new KafkaLife({ seed });
-	try {
-		await life.run();
-	} catch (error) {
-		const replay = `SEED=${seed} npx vitest run test/simulation/kafka-transactions.test.ts`;
-		const story = ONE === undefined ? "" : `\n${life.story.join("\n")}`;
-		throw new Error(`seed ${seed}: ${(error as Error).message}\nreplay: ${replay}${story}`, { cause: error });
-	}
-	return life;
-}
-
-it(`keeps every promise through ${ONE === undefined ? `${SEEDS} lives` : `life ${ONE}`}`, {
-	timeout: 3_600_000,
-}, async () => {
-	if (ONE !== undefined) {
-		await live(ONE);
-		return;
-	}
-	const total: Record<string, number> = {};
-	const failures: Error[] = [];
-	for (let seed = 1; seed <= SEEDS && failures.length < 10; seed++) {
-		try {
-			const { tally } = await live(seed);
-			for (const [name, count] of Object.entries(tally)) total[name] = (total[name] ?? 0) + count;
-		} catch (error) {
-			failures.push(error as Error);
-		}
-	}
-	if (failures.length > 0) throw new Error(failures.map(({ message }) => message).join("\n"), { cause: failures[0] });
-	// Lives in which nothing happens prove nothing.
-	const perLife = (name: keyof KafkaTally) => (total[name] ?? 0) / SEEDS;
-	for (const name of ["ends", "fenced", "crashes", "resends", "compared"] as const)
-		expect(perLife(name), name).toBeGreaterThan(1);
-	for (const name of ["timeOuts", "duplicates"] as const) expect(perLife(name), name).toBeGreaterThan(0.05);
+const live = lives({
+	file: "kafka-transactions",
+	count: 25,
+	make: (seed) => new KafkaLife({ seed }),
+	story: (each) => each.story,
+	perLife: { ends: 1, fenced: 1, crashes: 1, resends: 1, compared: 1, timeOuts: 0.05, duplicates: 0.05 },
 });
 
 it("gives the same life for the same seed", async () => {
@@ -68,19 +36,12 @@ afterEach(() => {
 });
 
 /** How many of `count` lives end in a violation. */
-async function found(count: number, weights: KafkaLifeOptions["weights"] = {}): Promise<number> {
-	let violations = 0;
-	for (let seed = 1; seed <= count; seed++) {
-		try {
-			life = new KafkaLife({ seed, weights: { full: 0, ...weights } });
-			prepare?.(life);
-			await life.run();
-		} catch (error) {
-			if (!(error instanceof Violation)) throw error;
-			violations++;
-		}
-	}
-	return violations;
+function found(count: number, weights: KafkaLifeOptions["weights"] = {}): Promise<number> {
+	return violations(count, (seed) => {
+		life = new KafkaLife({ seed, weights: { full: 0, ...weights } });
+		prepare?.(life);
+		return life;
+	});
 }
 
 it("finds out aborted records that are shown", async () => {

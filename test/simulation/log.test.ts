@@ -5,48 +5,17 @@
  *   SEEDS=50000 npx vitest run test/simulation/log.test.ts  more of them
  */
 import { expect, it } from "vitest";
-import { Violation } from "./log-model.ts";
-import { type Tally, Workload } from "./workload.ts";
+import { lives, violations } from "./seeds.ts";
+import { Workload } from "./workload.ts";
 
-const SEEDS = Number(process.env.SEEDS ?? 500);
-const ONE = process.env.SEED;
-
-async function live(seed: number | string): Promise<Workload> {
-	const workload = new Workload({ seed });
-	try {
-		await workload.run();
-	} catch (error) {
-		const replay = `SEED=${seed} npx vitest run test/simulation/log.test.ts`;
-		throw new Error(`seed ${seed}: ${(error as Error).message}\nreplay: ${replay}`, { cause: error });
-	}
-	return workload;
-}
-
-it(`keeps every promise through ${ONE === undefined ? `${SEEDS} lives` : `life ${ONE}`}`, {
-	timeout: 3_600_000,
-}, async () => {
-	if (ONE !== undefined) {
-		await live(ONE);
-		return;
-	}
-	const total: Record<string, number> = {};
-	const failures: Error[] = [];
-	for (let seed = 1; seed <= SEEDS && failures.length < 10; seed++) {
-		try {
-			const { tally } = await live(seed);
-			for (const [name, count] of Object.entries(tally)) total[name] = (total[name] ?? 0) + count;
-		} catch (error) {
-			failures.push(error as Error);
-		}
-	}
-	if (failures.length > 0) throw new Error(failures.map(({ message }) => message).join("\n"), { cause: failures[0] });
-	// Lives in which nothing happens prove nothing.
-	const perLife = (name: keyof Tally) => (total[name] ?? 0) / SEEDS;
-	for (const name of ["crashes", "records", "acked", "reads", "checkpoints"] as const) {
-		expect(perLife(name), name).toBeGreaterThan(1);
-	}
-	for (const name of ["crashesInRecovery", "refused", "failures"] as const)
-		expect(perLife(name), name).toBeGreaterThan(0.05);
+const live = lives({
+	file: "log",
+	count: 500,
+	make: (seed) => new Workload({ seed }),
+	perLife: {
+		...{ crashes: 1, records: 1, acked: 1, reads: 1, checkpoints: 1 },
+		...{ crashesInRecovery: 0.05, refused: 0.05, failures: 0.05 },
+	},
 });
 
 it("gives the same life for the same seed", async () => {
@@ -60,24 +29,17 @@ it("gives the same life for the same seed", async () => {
 });
 
 /** How many of `count` lives end in a violation. */
-async function found(count: number, plant: (workload: Workload) => void): Promise<number> {
-	let violations = 0;
-	for (let seed = 1; seed <= count; seed++) {
+function found(count: number, plant: (workload: Workload) => void): Promise<number> {
+	return violations(count, (seed) => {
 		const workload = new Workload({ seed, weights: { full: 0, syncError: 0 } });
 		plant(workload);
-		try {
-			await workload.run();
-		} catch (error) {
-			if (!(error instanceof Violation)) throw error;
-			violations++;
-		}
-	}
-	return violations;
+		return workload;
+	});
 }
 
 it("finds out a disk that lies about sync", async () => {
-	const violations = await found(20, ({ world }) => {
+	const broken = await found(20, ({ world }) => {
 		world.disk.syncLies = true;
 	});
-	expect(violations).toBeGreaterThan(15);
+	expect(broken).toBeGreaterThan(15);
 });

@@ -35,7 +35,7 @@ export interface OffsetEntry {
 	readonly expiresMs?: number;
 }
 
-/** What becomes of an offset; `restamp`: it was committed before the clock was set, and counts from now on. */
+/** What becomes of an offset; `restamp`: its time means nothing any more, and it counts from now on. */
 export type OffsetFate = "keep" | "delete" | "restamp";
 
 /** What a row takes in a commit beside its texts. */
@@ -133,7 +133,7 @@ export class GroupOffsets {
 			const { topic, partition } = splitOffsetKey(key);
 			const stored = decodeOffset(value);
 			const fate = this.#ofTopic(topic, stored) === undefined ? "delete" : fateOf(topic, stored);
-			if (fate === "keep" || this.hasPending(group, topic, partition)) continue;
+			if (fate === "keep" || (fate === "delete" && this.hasPending(group, topic, partition))) continue;
 			if (fate === "delete") this.#log.deleteState(StateSpace.KAFKA_OFFSET, key);
 			else this.#log.putState(StateSpace.KAFKA_OFFSET, key, encodeOffset(restamped(stored, now)));
 		}

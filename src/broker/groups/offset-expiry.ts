@@ -8,6 +8,7 @@
 import type { Clock, Timer } from "../../base/clock.ts";
 import { BrokerError } from "../../base/errors.ts";
 import type { Log } from "../../log/log.ts";
+import { type AgeWalk, RowAges } from "../row-ages.ts";
 import type { Topics } from "../topics.ts";
 import type { Group } from "./group.ts";
 import type { GroupOffsets, OffsetFate } from "./group-offsets.ts";
@@ -29,15 +30,15 @@ const OFFSETS_AT_ONCE = 2000;
 const PAUSE_MS = 10;
 /** Topics are often deleted several at a time. */
 const AFTER_DELETION_MS = 1000;
-/** A time before this was read from a clock that had not been set. */
-const CLOCK_SET_MS = Date.UTC(2024, 0, 1);
+const NEVER = Number.POSITIVE_INFINITY;
 
 export class OffsetExpiry {
 	readonly #services: ExpiryServices;
 	readonly #inMemory: (group: string) => Group | undefined;
 	#timer: Timer | undefined;
+	readonly #ages: RowAges;
 	/** A walk goes on behind this group; undefined: none is under way. */
-	#walking: { readonly after: string | undefined } | undefined;
+	#walking: { readonly walk: AgeWalk; readonly after: string | undefined } | undefined;
 	/** Another walk must follow. */
 	#again = false;
 	#stopped = false;
@@ -45,6 +46,7 @@ export class OffsetExpiry {
 	constructor(services: ExpiryServices, inMemory: (group: string) => Group | undefined) {
 		this.#services = services;
 		this.#inMemory = inMemory;
+		this.#ages = new RowAges(services.clock);
 		services.topics.onDeleted(() => this.#topicDeleted());
 		this.#schedule(services.options.offsetsRetentionCheckMs);
 	}
@@ -68,16 +70,18 @@ export class OffsetExpiry {
 	#walk(): void {
 		const { log, rows, options } = this.#services;
 		if (this.#stopped || log.failed !== undefined) return;
+		const { walk, after } = this.#walking ?? { walk: this.#ages.begin(), after: undefined };
 		try {
-			const page = log.refusal === undefined ? rows.page(this.#walking?.after, GROUPS_AT_ONCE) : [];
+			const page = log.refusal === undefined ? rows.page(after, GROUPS_AT_ONCE) : [];
 			let last: string | undefined;
 			let looked = 0;
 			for (const { group, row } of page) {
-				looked += this.#look(group, row);
+				looked += this.#look(group, row, walk);
 				last = group;
 				if (looked > OFFSETS_AT_ONCE) break;
 			}
-			this.#walking = last === undefined ? undefined : { after: last };
+			this.#walking = last === undefined ? undefined : { walk, after: last };
+			if (last === undefined && log.refusal === undefined) walk.finished();
 		} catch (error) {
 			// The disk has become full.
 			if (!(error instanceof BrokerError)) throw error;
@@ -92,40 +96,45 @@ export class OffsetExpiry {
 	}
 
 	/** Returns how many offsets it looked at. */
-	#look(group: string, row: GroupRow): number {
-		const { rows, offsets, clock } = this.#services;
-		const now = clock.now();
+	#look(group: string, row: GroupRow, walk: AgeWalk): number {
+		const { rows, offsets } = this.#services;
+		const { now } = walk;
 		const inMemory = this.#inMemory(group);
-		if (inMemory === undefined && row.protocolType !== "" && needsTime(row.emptySinceMs, now)) {
+		if (needsTime(row, inMemory, walk)) {
 			// Its members went with the process, or left before the clock was set.
 			rows.put(group, { ...row, emptySinceMs: now });
-			return offsets.review(group, now, () => "keep");
+			// What a client said itself, for how long an offset is to be kept, counts from its commit.
+			return offsets.review(group, now, (_topic, { committedMs, expiresMs }) =>
+				expiresMs !== undefined && walk.fateOf(committedMs, NEVER) === "restamp" ? "restamp" : "keep",
+			);
 		}
-		const looked = offsets.review(group, now, this.#fateOf(row, inMemory, now));
-		if (inMemory === undefined && this.#isOver(row, now) && !offsets.hasAny(group)) rows.delete(group);
+		const looked = offsets.review(group, now, this.#fateOf(row, inMemory, walk));
+		if (inMemory === undefined && this.#isOver(row, walk) && !offsets.hasAny(group)) rows.delete(group);
 		return looked;
 	}
 
 	/** Members that come back, after a restart of the gateway say, find a generation that has not gone back. */
-	#isOver({ protocolType, emptySinceMs }: GroupRow, now: number): boolean {
-		return protocolType === "" || now - (emptySinceMs ?? now) >= this.#services.options.offsetsRetentionMs;
+	#isOver({ protocolType, emptySinceMs }: GroupRow, walk: AgeWalk): boolean {
+		if (protocolType === "") return true;
+		const sinceMs = emptySinceMs ?? walk.now;
+		return walk.fateOf(sinceMs, sinceMs + this.#services.options.offsetsRetentionMs) === "expire";
 	}
 
 	#fateOf(
 		row: GroupRow,
 		group: Group | undefined,
-		now: number,
+		walk: AgeWalk,
 	): (topic: string, committed: CommittedOffset) => OffsetFate {
 		const { offsetsRetentionMs } = this.#services.options;
 		const fateSince = (sinceMs: number, { expiresMs }: CommittedOffset): OffsetFate => {
-			if (now < CLOCK_SET_MS) return "keep";
-			if (sinceMs < CLOCK_SET_MS) return "restamp";
-			return now >= (expiresMs ?? sinceMs + offsetsRetentionMs) ? "delete" : "keep";
+			const fate = walk.fateOf(sinceMs, expiresMs ?? sinceMs + offsetsRetentionMs);
+			return fate === "expire" ? "delete" : fate;
 		};
 		const state = group?.now.state ?? "Empty";
 		if (state === "Empty") {
 			const { protocolType, emptySinceMs } = row;
-			return (_topic, offset) => fateSince(protocolType === "" ? offset.committedMs : (emptySinceMs ?? now), offset);
+			return (_topic, offset) =>
+				fateSince(protocolType === "" ? offset.committedMs : (emptySinceMs ?? walk.now), offset);
 		}
 		const topics = group?.now.topics;
 		if (state !== "Stable" || topics === undefined) return () => "keep";
@@ -133,6 +142,10 @@ export class OffsetExpiry {
 	}
 }
 
-function needsTime(emptySinceMs: number | undefined, now: number): boolean {
-	return emptySinceMs === undefined || (emptySinceMs < CLOCK_SET_MS && now >= CLOCK_SET_MS);
+/** Whether the time since which it is empty is not known, or means nothing any more. */
+function needsTime({ protocolType, emptySinceMs }: GroupRow, inMemory: Group | undefined, walk: AgeWalk): boolean {
+	if (protocolType === "") return false;
+	if (emptySinceMs === undefined) return inMemory === undefined;
+	const isEmpty = inMemory === undefined || inMemory.now.state === "Empty";
+	return isEmpty && walk.fateOf(emptySinceMs, NEVER) === "restamp";
 }

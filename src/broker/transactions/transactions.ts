@@ -13,6 +13,7 @@ import type { Partition } from "../../log/partition.ts";
 import { StateSpace } from "../../log/state-spaces.ts";
 import type { GroupOffsets, OffsetEntry } from "../groups/group-offsets.ts";
 import type { ProducerStates } from "../producer-states.ts";
+import { type AgeWalk, RowAges } from "../row-ages.ts";
 import { type EndSinks, endTransaction, MARKER_BYTES, type Outcome } from "./end-transaction.ts";
 import { fenced, type NextEpoch, nextEpoch, type ProducerIdentity } from "./producer-epochs.ts";
 import { PRODUCER_ID_BYTES, ProducerIds } from "./producer-ids.ts";
@@ -83,6 +84,7 @@ export class Transactions {
 	readonly #open = new Map<string, OpenTransaction>();
 	readonly #byProducer = new Map<number, OpenTransaction>();
 	#places = 0;
+	readonly #ages: RowAges;
 	#expiry: Timer | undefined;
 	#stopped = false;
 
@@ -91,8 +93,9 @@ export class Transactions {
 		this.#options = options;
 		this.#sinks = parts;
 		this.#ids = new ProducerIds(parts.log);
+		this.#ages = new RowAges(parts.clock);
 		for (const { transactionalId, row } of this.#pages(OPEN_PREFIX)) this.#remember(transactionalId, row);
-		this.#expireLater(EXPIRE_EVERY_MS);
+		this.#expireLater();
 	}
 
 	stop(): void {
@@ -390,27 +393,34 @@ export class Transactions {
 		}
 	}
 
-	#expireLater(delayMs: number): void {
-		this.#expiry = this.#parts.clock.after(delayMs, () => this.#expire(this.#pages(CLOSED_PREFIX)));
+	#expireLater(): void {
+		const begin = (): void => this.#expire(this.#pages(CLOSED_PREFIX), this.#ages.begin());
+		this.#expiry = this.#parts.clock.after(EXPIRE_EVERY_MS, begin);
 	}
 
 	/** A page of them at a time. */
-	#expire(rows: Generator<{ transactionalId: string; row: TransactionRow }>): void {
+	#expire(rows: Generator<{ transactionalId: string; row: TransactionRow }>, walk: AgeWalk): void {
 		const { log, clock } = this.#parts;
 		if (this.#stopped || log.failed !== undefined) return;
-		const unusedSinceMs = clock.now() - this.#options.idExpirationMs;
 		for (let i = 0; i < PAGE; i++) {
-			const next = rows.next();
-			if (next.done === true || log.refusal !== undefined) {
-				this.#expireLater(EXPIRE_EVERY_MS);
+			const next = log.refusal === undefined ? rows.next() : undefined;
+			if (next === undefined || next.done === true) {
+				if (next !== undefined) walk.finished();
+				this.#expireLater();
 				return;
 			}
-			const { transactionalId, row } = next.value;
-			// It may have changed since its page was read.
-			if (row.updatedMs <= unusedSinceMs && (this.#row(transactionalId)?.updatedMs ?? 0) <= unusedSinceMs)
-				log.deleteState(StateSpace.KAFKA_TRANSACTION, CLOSED_PREFIX + transactionalId);
+			this.#review(next.value.transactionalId, walk);
 		}
-		this.#expiry = clock.after(1, () => this.#expire(rows));
+		this.#expiry = clock.after(1, () => this.#expire(rows, walk));
+	}
+
+	#review(transactionalId: string, walk: AgeWalk): void {
+		// As it is now: it may have changed since its page was read.
+		const row = this.#row(transactionalId);
+		if (row === undefined || this.#open.has(transactionalId)) return;
+		const fate = walk.fateOf(row.updatedMs, row.updatedMs + this.#options.idExpirationMs);
+		if (fate === "expire") this.#parts.log.deleteState(StateSpace.KAFKA_TRANSACTION, CLOSED_PREFIX + transactionalId);
+		else if (fate === "restamp") this.#put(transactionalId, { ...row, updatedMs: walk.now }, undefined);
 	}
 }
 

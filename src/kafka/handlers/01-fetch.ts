@@ -25,11 +25,14 @@ const READ_COMMITTED = 1;
 const WHOLE_REQUEST_EPOCHS: readonly number[] = [0, -1];
 /** So much is read where the broker is over its memory budget, bytes: slow progress, not none. */
 const BYTES_UNDER_PRESSURE = 64 * 1024;
-/** Partitions that all waiting requests together may wait for: some 20 MB. */
+/** Partitions that all waiting requests together may wait for: some 10 MB. */
 const POLLED_MAX = 20_000;
+/** Of the memory budget each of them takes so much, and all together no more than a quarter. */
+const POLLED_BYTES = 320;
 /** An answer without records about more partitions than these is large all the same: so much for each, while it is made. */
 const FEW_PARTITIONS = 200;
 const PARTITION_BYTES = 512;
+const LEAST_BYTES_MAX = 64 * 1024;
 const NOTHING = Buffer.alloc(0);
 
 /** One partition of a request. */
@@ -98,7 +101,6 @@ class Reading {
 	readonly #call: Call;
 	readonly #loan: Loan;
 	readonly #isolation: Isolation;
-	readonly #targets: readonly Target[];
 	/** Where each partition's readable records ended when it was last looked at. */
 	readonly #known = new Map<Partition, number>();
 
@@ -107,7 +109,6 @@ class Reading {
 		this.#request = request;
 		this.#call = call;
 		this.#isolation = request.isolationLevel === READ_COMMITTED ? "committed" : "uncommitted";
-		this.#targets = targetsOf(request, call);
 	}
 
 	/** Whether the request is to wait for more than was found. */
@@ -148,16 +149,27 @@ class Reading {
 		return Math.max(0, Math.min(maxBytes, this.#call.services.options.maxFetchBytes));
 	}
 
+	/** With less room than this left the answer is full: a read that brings next to nothing costs what a large one does. */
+	#leastBytes(): number {
+		return Math.max(BATCH_HEADER_BYTES, Math.min(this.#maxBytes() / 8, LEAST_BYTES_MAX));
+	}
+
 	/** What there is of each target now, in their order. */
 	async all(): Promise<Found[]> {
 		const { pressure } = this.#call.services.broker;
 		const all: Found[] = [];
 		let held = 0;
-		const expected = this.#expectedBytes();
+		let targets = targetsOf(this.#request, this.#call);
+		const expected = this.#expectedBytes(targets);
 		const room = expected > 0 ? this.#call.claimRoom(expected) : undefined;
-		if (room !== undefined) await room;
+		if (room !== undefined) {
+			// As little as possible is held here too.
+			targets = [];
+			await room;
+			targets = targetsOf(this.#request, this.#call);
+		}
 		try {
-			for (const target of this.#targets) {
+			for (const target of targets) {
 				if (this.#call.peer.closed) return all;
 				const most = pressure.over ? Math.min(this.#maxBytes(), BYTES_UNDER_PRESSURE) : this.#maxBytes();
 				const found = this.#atEnd(target) ?? (await this.#read(target, most - held, held === 0));
@@ -173,11 +185,11 @@ class Reading {
 	}
 
 	/** Of memory, for what is going to be read: more rather than less. */
-	#expectedBytes(): number {
+	#expectedBytes(targets: readonly Target[]): number {
 		const most = this.#maxBytes();
-		const count = this.#targets.length;
+		const count = targets.length;
 		let bytes = count > FEW_PARTITIONS ? count * PARTITION_BYTES : 0;
-		for (const { wanted, partition } of this.#targets) {
+		for (const { wanted, partition } of targets) {
 			if (partition === undefined) continue;
 			const end = readableEnd(partition, this.#isolation);
 			if (wanted.fetchOffset >= end) continue;
@@ -213,7 +225,7 @@ class Reading {
 		const from = partition as Partition;
 		const answer = this.#empty(wanted, from);
 		const most = Math.max(0, Math.min(left, wanted.partitionMaxBytes));
-		if (!isFirst && most < BATCH_HEADER_BYTES) return { answer, bytes: 0, isUrgent: false };
+		if (!isFirst && left < this.#leastBytes()) return { answer, bytes: 0, isUrgent: false };
 		const end = readableEnd(from, this.#isolation);
 		const { pressure } = this.#call.services.broker;
 		// What is read from a file takes its memory now, and is there later.
@@ -243,8 +255,9 @@ class Reading {
 }
 
 /** What waits costs memory for each partition that it waits for; who would be too much is answered at once. */
-function mayPoll({ services: { polled } }: Call, partitions: number): boolean {
-	return polled.partitions === 0 || polled.partitions + partitions <= POLLED_MAX;
+function mayPoll({ services: { polled, broker } }: Call, partitions: number): boolean {
+	const most = Math.min(POLLED_MAX, broker.pressure.budgetBytes / 4 / POLLED_BYTES);
+	return polled.partitions + partitions <= most;
 }
 
 function targetsOf({ topics }: Request, { services, version }: Call): Target[] {

@@ -20,6 +20,8 @@ export class Reader {
 	readonly #end: number;
 	#elements = 0;
 	position: number;
+	/** Memory of the elements of all arrays decoded so far, roughly: it may be many times what they took on the wire. */
+	decodedBytes = 0;
 
 	/** Of `source[start..end)`. */
 	constructor(source: Buffer, start = 0, end = source.length) {
@@ -106,10 +108,16 @@ export class Reader {
 		return this.#source.subarray(at, at + length);
 	}
 
-	/** How many elements follow, each of at least `smallestBytes` bytes: no more than there can be. -1: null, where `nullable`. */
-	arrayLength(compact: boolean, nullable: boolean, smallestBytes: number): number {
+	/**
+	 * How many elements follow, each of at least `smallestBytes` bytes here and of about `decodedBytes` when it is decoded:
+	 * no more than there can be. -1: null, where `nullable`.
+	 */
+	arrayLength(compact: boolean, nullable: boolean, smallestBytes: number, decodedBytes: number): number {
 		const length = this.#length(compact ? this.unsignedVarint() - 1 : this.int32(), nullable);
-		if (length > 0) this.#expectElements(length, smallestBytes);
+		if (length > 0) {
+			this.#expectElements(length, smallestBytes);
+			this.decodedBytes += length * decodedBytes;
+		}
 		return length;
 	}
 

@@ -12,9 +12,18 @@ interface Codec {
 	readonly encode: (writer: Writer, value: never) => void;
 	/** A value takes at least this many bytes: what a length may claim is checked against it. */
 	readonly smallestBytes: number;
+	/** Memory of a decoded value, roughly, without what lies in arrays. */
+	readonly decodedBytes: number;
 	/** Whether a value says no more than `fallback` does; left out: whether it is the same. */
 	readonly isDefault?: (value: never, fallback: unknown) => boolean;
 }
+
+/** What decoded values take, roughly. */
+const POINTER_BYTES = 8;
+const OBJECT_BYTES = 56;
+const ARRAY_BYTES = 40;
+const TEXT_BYTES = 40;
+const VIEW_BYTES = 104;
 
 type Compile = (version: number, flexible: boolean) => Codec;
 
@@ -84,7 +93,9 @@ function field<T>(fallback: T, compile: (nullable: boolean) => Compile): Field<T
 }
 
 function fixed<T>(fallback: T, smallestBytes: number, decode: (r: Reader) => T, encode: (w: Writer, v: T) => void) {
-	const codec = { decode, encode, smallestBytes } as Codec;
+	// What a double takes, or a pointer and the text of a UUID.
+	const decodedBytes = smallestBytes > 8 ? 64 : 2 * 8;
+	const codec = { decode, encode, smallestBytes, decodedBytes } as Codec;
 	return field<T>(fallback, () => () => codec);
 }
 
@@ -153,6 +164,7 @@ export const string = field<string>("", (nullable) => (_version, flexible) => ({
 		else w.text(value, flexible);
 	},
 	smallestBytes: flexible ? 1 : 2,
+	decodedBytes: TEXT_BYTES,
 }));
 
 /** A view of what was received: who keeps it copies it. */
@@ -163,6 +175,7 @@ export const bytes = field<Buffer>(Buffer.alloc(0), (nullable) => (_version, fle
 		else w.bytes(value, flexible);
 	},
 	smallestBytes: flexible ? 1 : 4,
+	decodedBytes: VIEW_BYTES,
 })) as unknown as Field<Buffer, Uint8Array>;
 
 /** Record batches one behind the other: as `bytes`; to be sent they may be in parts, which are not copied. */
@@ -173,6 +186,7 @@ export const records = field<Buffer | null>(null, () => (_version, flexible) => 
 		else w.parts(value instanceof Uint8Array ? [value] : value, flexible);
 	},
 	smallestBytes: flexible ? 1 : 4,
+	decodedBytes: VIEW_BYTES,
 })) as unknown as Field<Buffer | null, Uint8Array | readonly Uint8Array[] | null>;
 
 export function array<Out, In>(element: Field<Out, In>): Field<Out[], readonly In[]> {
@@ -181,7 +195,7 @@ export function array<Out, In>(element: Field<Out, In>): Field<Out[], readonly I
 		const codec = element.compile(version >= nullableFrom)(version, flexible);
 		return {
 			decode: (r) => {
-				const length = r.arrayLength(flexible, nullable, codec.smallestBytes);
+				const length = r.arrayLength(flexible, nullable, codec.smallestBytes, codec.decodedBytes);
 				if (length < 0) return null;
 				const list: unknown[] = [];
 				for (let i = 0; i < length; i++) list.push(codec.decode(r));
@@ -196,6 +210,7 @@ export function array<Out, In>(element: Field<Out, In>): Field<Out[], readonly I
 				for (const each of value) codec.encode(w, each);
 			},
 			smallestBytes: flexible ? 1 : 4,
+			decodedBytes: ARRAY_BYTES,
 			isDefault: (value: readonly never[] | null, fallback) =>
 				value === fallback || (Array.isArray(fallback) && value?.length === 0),
 		};
@@ -215,6 +230,7 @@ export function struct<F extends Fields>(fields: F): Field<Decoded<F>, Encodable
 				if (value !== null) codec.encode(w, value);
 			},
 			smallestBytes: 1,
+			decodedBytes: codec.decodedBytes,
 		};
 	});
 	return made.or(EMPTY_STRUCT) as unknown as Field<Decoded<F>, Encodable<F>>;
@@ -251,6 +267,9 @@ function compileStruct(fields: Fields, version: number, flexible: boolean): Code
 	tagged.sort((a, b) => a.tag - b.tag);
 	let smallestBytes = flexible ? 1 : 0;
 	for (const { codec } of inline) smallestBytes += codec.smallestBytes;
+	let decodedBytes = OBJECT_BYTES;
+	for (const { codec } of inline) decodedBytes += codec.decodedBytes;
+	decodedBytes += absent.length * POINTER_BYTES;
 	return {
 		decode: (r) => {
 			const value: Record<string, unknown> = {};
@@ -271,6 +290,7 @@ function compileStruct(fields: Fields, version: number, flexible: boolean): Code
 			if (flexible) encodeTags(w, tagged, value);
 		},
 		smallestBytes,
+		decodedBytes,
 		isDefault: (value: Readonly<Record<string, unknown>>) => all.every((field) => isDefault(field, value[field.name])),
 	};
 }

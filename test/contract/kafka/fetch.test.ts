@@ -113,6 +113,16 @@ describe("what is read", () => {
 		}
 	});
 
+	it("is nothing of a further partition where the answer is as good as full", async () => {
+		await store(wire, "t", 0, ["x".repeat(1000)]);
+		await store(wire, "t", 1, ["y"]);
+		const both = [0, 1].map((number) => ({ partition: number, fetchOffset: 0 }));
+		const [first = 0, second = 0] = sizes(await fetchFrom(wire, "t", both));
+		// The second would fit, but it is not worth a read of its own.
+		expect(sizes(await fetchFrom(wire, "t", both, { maxBytes: first + second }))).toEqual([first, 0]);
+		expect(sizes(await fetchFrom(wire, "t", both, { maxBytes: 2 * first }))).toEqual([first, second]);
+	});
+
 	it("is less while the broker is over its memory budget", async () => {
 		for (let i = 0; i < 5; i++) await store(wire, "t", 0, ["x".repeat(30_000)]);
 		wire.send(fetch.request, 12, fetchValue("t", [{ partition: 0, fetchOffset: 5 }], { maxWaitMs: 60_000 }));

@@ -3,13 +3,14 @@ import { afterEach, describe, expect, it } from "vitest";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
 import { APIS } from "../../../src/kafka/api-table.ts";
 import { produce } from "../../../src/kafka/handlers/00-produce.ts";
+import { fetch } from "../../../src/kafka/handlers/01-fetch.ts";
 import { metadata } from "../../../src/kafka/handlers/03-metadata.ts";
 import { FindCoordinatorRequest } from "../../../src/kafka/protocol/messages/10-find-coordinator.ts";
 import { KafkaGateway, type KafkaGatewayOptions } from "../../support/kafka-gateway.ts";
 import type { KafkaWire } from "../../support/kafka-wire.ts";
 import { batchOf } from "../../support/producer-batches.ts";
 import { HandClock } from "../mqtt/door.ts";
-import { fetchFrom, produceValue, valuesIn } from "./records.ts";
+import { fetchFrom, fetchValue, produceValue, valuesIn } from "./records.ts";
 
 const MIB = 1024 * 1024;
 const gateways: KafkaGateway[] = [];
@@ -216,6 +217,37 @@ describe("many at once", () => {
 		wire.raw(frame);
 		await wire.closed;
 		await stillServes(gateway);
+	});
+
+	it("elements of a request that waits are counted by what they take here, until it is answered", async () => {
+		const gateway = await start();
+		const topics = [1000, 1000].map((count, i) => gateway.broker.topics.create({ name: `t${i}`, partitions: count }));
+		const wires = [await gateway.connect(), await gateway.connect()];
+		for (const [i, wire] of wires.entries()) {
+			const partitions = Array.from({ length: 1000 }, (_, partition) => ({ partition }));
+			wire.send(fetch.request, 12, fetchValue(`t${i}`, partitions, { maxWaitMs: 600_000 }));
+			await until(() => gateway.broker.pressure.bytes > (i + 1) * 1000 * 150);
+		}
+		expect(gateway.broker.pressure.bytes).toBeLessThan(MIB);
+		wires[0]?.socket.resetAndDestroy();
+		await until(() => gateway.broker.pressure.bytes < 1000 * 300);
+		gateway.broker.topics.delete(topics[1]?.name ?? "");
+		await wires[1]?.frame();
+		await until(() => gateway.broker.pressure.bytes === 0);
+	});
+
+	it("a long poll that would hold much of the memory budget is answered at once, with nothing", async () => {
+		const gateway = await start({ broker: { memoryBudgetBytes: MIB } });
+		gateway.broker.topics.create({ name: "t", partitions: 1000 });
+		const wire = await gateway.connect();
+		const partitions = Array.from({ length: 1000 }, (_, partition) => ({ partition }));
+		const [topic] = (await wire.request(fetch, 12, fetchValue("t", partitions, { maxWaitMs: 600_000 }))).responses;
+		expect(new Set(topic?.partitions.map(({ errorCode, records }) => `${errorCode} ${records?.length}`))).toEqual(
+			new Set(["0 0"]),
+		);
+		wire.send(fetch.request, 12, fetchValue("t", partitions.slice(0, 500), { maxWaitMs: 600_000 }));
+		await until(() => gateway.broker.pressure.bytes > 500 * 100);
+		expect(wire.answered).toBe(0);
 	});
 
 	it("thousands of pipelined requests are answered in order, in bounded memory", async () => {

@@ -201,6 +201,20 @@ describe("expiry", () => {
 		expect(h.committed()).toBeUndefined();
 	});
 
+	it("counts anew when the clock steps forward by years, whoever committed", async () => {
+		const [member] = (await h.stable([{}])) as [JoinAnswer];
+		h.groups.offsets.commit("g", [entry(1), { ...entry(2, 1), expiresMs: h.clock.now() + 1000 }], h.clock.now());
+		h.commit(3, "alone");
+		h.groups.leave("g", [{ memberId: member.memberId, instanceId: null }]);
+		h.clock.step(3 * 365 * 86_400_000);
+		await h.clock.advance(CHECK_MS);
+		expect([h.committed(), h.committed("g", "jobs", 1), h.committed("alone")]).toEqual([1, 2, 3]);
+		await h.clock.advance(WEEK_MS - CHECK_MS);
+		expect([h.committed(), h.committed("g", "jobs", 1), h.committed("alone")]).toEqual([1, undefined, 3]);
+		await h.clock.advance(3 * CHECK_MS);
+		expect([h.committed(), h.committed("alone"), h.groups.list()]).toEqual([undefined, undefined, []]);
+	});
+
 	it("gets through many groups, a few at a time", async () => {
 		for (let i = 0; i < 150; i++) h.commit(i, `g${i}`);
 		await h.clock.advance(WEEK_MS + 2 * CHECK_MS);

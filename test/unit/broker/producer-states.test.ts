@@ -13,6 +13,7 @@ type Step = readonly [epoch: number, sequence: number, count: number, answer: st
 const OUT_OF_ORDER = "OUT_OF_ORDER_SEQUENCE_NUMBER";
 const STALE = "INVALID_PRODUCER_EPOCH";
 const HIGHEST = 0x7fff_ffff;
+const DAY_MS = 86_400_000;
 
 function newWorld(): { world: World; partition: Partition } {
 	const world = startWorld();
@@ -243,6 +244,19 @@ describe("rows of producers", () => {
 		expect(rows(world)).toBe(1);
 	});
 
+	it("of every partition of a topic go with it, and of no other's between them", async () => {
+		const { world } = newWorld();
+		const { topics } = world.broker;
+		const all = [...topics.create({ name: "a", partitions: 3 }).partitions];
+		const [other] = topics.create({ name: "b" }).partitions;
+		all.push(...topics.alter("a", { partitions: 5 }).partitions.slice(3));
+		for (const partition of [...all, other as Partition]) answerTo(world, partition, [0, 0, 1, ""]);
+		await world.finish(world.log.whenCommitted());
+		topics.delete("a");
+		expect(rows(world)).toBe(1);
+		expect(world.broker.producers.describe(other as Partition)).toHaveLength(1);
+	});
+
 	it("go when a producer has been silent for a day, but not while its transaction is open", async () => {
 		const { world, partition } = newWorld();
 		answerTo(world, partition, [0, 0, 1, ""], 1);
@@ -260,4 +274,33 @@ describe("rows of producers", () => {
 		// Whom nobody remembers may begin anywhere.
 		expect(answerTo(world, partition, [0, 44, 1, ""], 1)).toBe("3");
 	});
+
+	const steps = [
+		["out of 1970 while the gateway is off", START_MS, START_MS, true],
+		["by ten years while it runs", 0, 3650 * DAY_MS, false],
+	] as const;
+	for (const [what, back, forward, isOff] of steps)
+		it(`outlive a clock that steps forward ${what}: what is sent again then is not stored again`, async () => {
+			const { world, partition } = newWorld();
+			const sentAgain = () => answerTo(world, world.partition("t", 0) as Partition, [0, 0, 1, ""]);
+			const restart = async () => {
+				await world.finish(world.log.whenCommitted());
+				await world.stop();
+				world.start();
+			};
+			// The records are of another time than the clock is.
+			world.broker.topics.alter("t", { set: { "message.timestamp.after.max.ms": String(START_MS) } });
+			world.clock.step(-back);
+			expect(answerTo(world, partition, [0, 0, 1, ""])).toBe("0");
+			if (isOff) await restart();
+			world.clock.step(forward);
+			if (isOff) await restart();
+			await world.clock.advance(DAY_MS / 2);
+			expect(sentAgain()).toBe("=0");
+			await restart();
+			await world.clock.advance(DAY_MS / 4);
+			expect(sentAgain()).toBe("=0");
+			await world.clock.advance(DAY_MS / 2);
+			expect(rows(world)).toBe(0);
+		});
 });

@@ -462,6 +462,22 @@ describe("a transactional id", () => {
 		expect(init("unused").producerId).not.toBe(unused.producerId);
 	});
 
+	it("is not forgotten when the clock steps forward, out of 1970 or by years", async () => {
+		const { transactions } = world.broker;
+		const now = world.clock.now();
+		world.clock.step(-now);
+		const first = producer("first");
+		await durable();
+		for (const stepMs of [now, 5 * 365 * 86_400_000]) {
+			world.clock.step(stepMs);
+			await world.clock.advance(604_800_000 / 2);
+			expect(codeOf(() => transactions.addPartitions(first, [partition()]))).toBe("none");
+			transactions.end(first, "abort");
+		}
+		await world.clock.advance(604_800_000 + 2 * 3_600_000);
+		expect(transactions.describe("first")).toBeUndefined();
+	});
+
 	it("is listed whatever its state", () => {
 		const { transactions } = world.broker;
 		producer("a");

@@ -93,7 +93,7 @@ describe("a catalog", () => {
 		const catalog = inMemory();
 		catalog.createTopic(topic, 2);
 		expect(catalog.topics()).toEqual([topic]);
-		expect(catalog.partitions(topic.id).map(({ id, number }) => [id, number])).toEqual([
+		expect(catalog.partitionIds(topic.id).map(({ id, number }) => [id, number])).toEqual([
 			[1, 0],
 			[2, 1],
 		]);
@@ -103,7 +103,7 @@ describe("a catalog", () => {
 		expect(catalog.deletedTopics()).toEqual([]);
 		catalog.createTopic({ ...topic, id: "id-2" }, 1);
 		catalog.alterTopic("id-2", {}, 1, 2);
-		expect(catalog.partitions("id-2").map(({ id, number }) => [id, number])).toEqual([
+		expect(catalog.partitionIds("id-2").map(({ id, number }) => [id, number])).toEqual([
 			[3, 0],
 			[4, 1],
 		]);

@@ -207,4 +207,19 @@ describe("aborted transactions", () => {
 		expect([...world.log.scanState(StateSpace.KAFKA_ABORTED_TRANSACTION, "")]).toEqual([]);
 		expect([...world.log.scanState(StateSpace.KAFKA_OPEN_TRANSACTION, "")]).toEqual([]);
 	});
+
+	for (const outcome of ["open", "aborted"] as const)
+		for (const isRestarted of [false, true])
+			it(`or one that is ${outcome} goes with its topic${isRestarted ? ", over a restart too" : ""}`, async () => {
+				write(1);
+				if (outcome === "aborted") end(1, "abort");
+				const rows = () =>
+					[StateSpace.KAFKA_OPEN_TRANSACTION, StateSpace.KAFKA_ABORTED_TRANSACTION].flatMap((space) => [
+						...world.log.scanState(space, ""),
+					]).length;
+				if (isRestarted) await restart();
+				expect(rows()).toBeGreaterThan(0);
+				world.broker.topics.delete("t");
+				expect(rows()).toBe(0);
+			});
 });

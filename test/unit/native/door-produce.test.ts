@@ -323,4 +323,25 @@ describe("an idempotent produce", () => {
 		expect([await last("past"), await last("unset clock"), await last("fresh")]).toEqual([0, 1, 1]);
 		await old.stop();
 	});
+
+	it("of a client id outlives a clock that is set, by years, before anybody connects", async () => {
+		let now = Date.UTC(2026, 0, 1);
+		const clock: Clock = { ...systemClock, now: () => now };
+		const old = await NativeGateway.start({ clock, producerExpiryMs: 1000 });
+		old.broker.topics.create({ name: "t", partitions: 1 });
+		const peer = await old.peer([[2, "device"]]);
+		send(peer, 1, "x");
+		await peer.message();
+		await old.kill();
+		await old.start();
+		now = Date.UTC(2028, 0, 1);
+		const again = await old.peer();
+		const hello = await again.request(MESSAGE.HELLO, 1, [
+			[0, 1],
+			[1, 1],
+			[2, "device"],
+		]);
+		expect(hello[2].get(7)).toBe(1);
+		await old.stop();
+	});
 });
