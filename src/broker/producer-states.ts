@@ -5,9 +5,11 @@
  */
 import type { Clock, Timer } from "../base/clock.ts";
 import { BrokerError } from "../base/errors.ts";
+import { keyBehind } from "../log/key-order.ts";
 import type { Log } from "../log/log.ts";
 import type { Partition } from "../log/partition.ts";
 import { behindPartition, partitionKey, splitPartitionKey } from "../log/partition-transactions.ts";
+import { statePages } from "../log/state-rows.ts";
 import { StateSpace } from "../log/state-spaces.ts";
 import type { BatchHeader } from "../record/batch.ts";
 import { decodeProducerRow, encodeProducerRow, PRODUCER_BATCHES, type ProducerRow } from "./producer-row.ts";
@@ -143,8 +145,9 @@ export class ProducerStates {
 	/** By producer id; about `most` of them. */
 	describe(partition: Partition, most = Number.POSITIVE_INFINITY): ActiveProducer[] {
 		const found: ActiveProducer[] = [];
-		for (let from = partitionKey(partition.id); found.length < most; ) {
-			const page = this.#log.pageState(StateSpace.KAFKA_PRODUCER, from, behindPartition(partition.id), SWEEP_PAGE);
+		const { id } = partition;
+		for (const page of statePages(this.#log, StateSpace.KAFKA_PRODUCER, partitionKey(id), behindPartition(id))) {
+			if (found.length >= most) break;
 			for (const [key, value] of page) {
 				const { epoch, batches, lastTimestamp, coordinatorEpoch } = decodeProducerRow(value);
 				const producerId = Number.parseInt(splitPartitionKey(key).rest, 16);
@@ -157,9 +160,6 @@ export class ProducerStates {
 					transactionStartOffset: partition.transactions.openedAt(producerId) ?? -1,
 				});
 			}
-			const last = page.at(-1);
-			if (last === undefined || page.length < SWEEP_PAGE) break;
-			from = `${last[0]}\0`;
 		}
 		return found;
 	}
@@ -180,7 +180,7 @@ export class ProducerStates {
 		const page = this.#log.pageState(StateSpace.KAFKA_PRODUCER, from, to, SWEEP_PAGE);
 		for (const [key] of page) this.#delete(key);
 		const last = page.at(-1);
-		if (last !== undefined && page.length === SWEEP_PAGE) this.#clock.soon(() => this.#forget(`${last[0]}\0`, to));
+		if (last !== undefined && page.length === SWEEP_PAGE) this.#clock.soon(() => this.#forget(keyBehind(last[0]), to));
 	}
 
 	#sweepLater(): void {
@@ -197,7 +197,7 @@ export class ProducerStates {
 		for (const [key, value] of page) this.#review(key, value, walk);
 		const last = page.at(-1);
 		if (last !== undefined && page.length === SWEEP_PAGE) {
-			this.#clock.soon(() => this.#sweep(`${last[0]}\0`, walk));
+			this.#clock.soon(() => this.#sweep(keyBehind(last[0]), walk));
 			return;
 		}
 		walk.finished();

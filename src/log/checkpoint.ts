@@ -20,8 +20,8 @@ export interface CheckpointSource {
 /** Everything up to the commit `sequence` is in the tails no more: it was flushed. */
 export async function writeCheckpoint(source: CheckpointSource, sequence: number): Promise<void> {
 	const { partitions, state } = source;
-	const dirty = [...partitions.values()].filter((partition) => partition.needsCheckpoint);
-	const points = dirty.flatMap((partition) => {
+	const dirty = new Set([...partitions.values()].filter((partition) => partition.needsCheckpoint));
+	const points = [...dirty].flatMap((partition) => {
 		const segment = partition.segments.list.at(-1);
 		return segment === undefined
 			? []
@@ -45,5 +45,5 @@ export async function writeCheckpoint(source: CheckpointSource, sequence: number
 	state.checkpointed();
 	for (const { partition, checkpointOffset, segment } of points)
 		partition.segments.checkpointed(checkpointOffset, segment.baseOffset);
-	for (const partition of partitions.values()) if (!dirty.includes(partition)) partition.release();
+	for (const partition of partitions.values()) if (!dirty.has(partition)) partition.release();
 }

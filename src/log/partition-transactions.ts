@@ -4,7 +4,10 @@
  * Both are rows of the state table, written in the commit that has the records or the marker itself. The open ones are in
  * memory too; the aborted ones are not, however many a partition has.
  */
+import type { StateRow } from "../catalog/catalog.ts";
 import type { CommitListener } from "./commit.ts";
+import { readUint53, writeUint53 } from "./entry.ts";
+import { type StatePages, stateRows } from "./state-rows.ts";
 import { StateSpace } from "./state-spaces.ts";
 
 /** Its records in a partition lie from `firstOffset` up to `lastOffset`, which is its marker. */
@@ -22,10 +25,9 @@ interface KnownTransaction {
 }
 
 /** What it needs of the log. */
-export interface TransactionRows {
+export interface TransactionRows extends StatePages {
 	putState(space: number, key: string, value: Uint8Array): void;
 	deleteState(space: number, key: string): void;
-	pageState(space: number, from: string, to: string | undefined, limit: number): [key: string, value: Uint8Array][];
 	onCommit(listener: CommitListener): void;
 }
 
@@ -42,9 +44,8 @@ const NUMBER_DIGITS = 14;
 const BY_PRODUCER = "p";
 /** Behind every hexadecimal digit, before `BY_PRODUCER`. */
 const DIGITS_END = "g";
-/** Rows read at a time: most look for few. */
-const FIRST_PAGE = 16;
-const PAGE = 256;
+/** Rows read at first: most look for few. */
+const FIRST_ROWS = 16;
 /** Producers of a partition whose aborted transactions are remembered. */
 const KNOWN_MAX = 16;
 const FORMAT = 1;
@@ -217,14 +218,8 @@ export class PartitionTransactions {
 	}
 
 	/** In the order of their keys: those of the partition, behind it from `from` on and before `to`. */
-	*#all(space: number, from: string, to: string): Generator<[key: string, value: Uint8Array]> {
-		for (let next = this.#prefix + from, limit = FIRST_PAGE; ; limit = PAGE) {
-			const page = this.#rows.pageState(space, next, this.#prefix + to, limit);
-			yield* page;
-			const last = page.at(-1);
-			if (last === undefined || page.length < limit) return;
-			next = `${last[0]}\0`;
-		}
+	#all(space: number, from: string, to: string): Generator<StateRow> {
+		return stateRows(this.#rows, space, this.#prefix + from, this.#prefix + to, FIRST_ROWS);
 	}
 
 	#findFirstOpen(): void {
@@ -249,11 +244,11 @@ function numbers(...values: readonly number[]): Buffer {
 	const bytes = Buffer.alloc(1 + 8 * values.length);
 	bytes[0] = FORMAT;
 	values.forEach((value, i) => {
-		bytes.writeBigUInt64BE(BigInt(value), 1 + 8 * i);
+		writeUint53(bytes, value, 1 + 8 * i);
 	});
 	return bytes;
 }
 
 function readNumber(bytes: Uint8Array, index: number): number {
-	return Number(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).readBigUInt64BE(1 + 8 * index));
+	return readUint53(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), 1 + 8 * index);
 }

@@ -5,6 +5,7 @@
  * is deleted it reads as none, though the name may have been given anew.
  */
 import type { Log } from "../../log/log.ts";
+import { stateRows } from "../../log/state-rows.ts";
 import { StateSpace } from "../../log/state-spaces.ts";
 import type { Topics } from "../topics.ts";
 import type { GroupRows } from "./group-rows.ts";
@@ -40,7 +41,6 @@ export type OffsetFate = "keep" | "delete" | "restamp";
 
 /** What a row takes in a commit beside its texts. */
 const ROW_BYTES = 256;
-const PAGE = 256;
 
 export class GroupOffsets {
 	readonly #log: Log;
@@ -54,7 +54,7 @@ export class GroupOffsets {
 		this.#log = log;
 		this.#groups = rows;
 		this.#topics = topics;
-		for (const [key, value] of pages(log, StateSpace.KAFKA_PENDING_OFFSET, "", undefined)) {
+		for (const [key, value] of stateRows(log, StateSpace.KAFKA_PENDING_OFFSET, "", undefined)) {
 			this.#countPending(splitOffsetKey(key).group, 1);
 			this.#order = Math.max(this.#order, decodePending(value).order);
 		}
@@ -88,7 +88,7 @@ export class GroupOffsets {
 	/** Every partition that the group has an offset of, by topic. */
 	*all(group: string): Generator<{ topic: string; partition: number; committed: CommittedOffset }> {
 		const { from, to } = groupRange(group);
-		for (const [key, value] of pages(this.#log, StateSpace.KAFKA_OFFSET, from, to)) {
+		for (const [key, value] of stateRows(this.#log, StateSpace.KAFKA_OFFSET, from, to)) {
 			const { topic, partition } = splitOffsetKey(key);
 			const committed = this.#ofTopic(topic, decodeOffset(value));
 			if (committed !== undefined) yield { topic, partition, committed };
@@ -113,7 +113,7 @@ export class GroupOffsets {
 	/** All of the group, pending ones too. Beyond a commit's size in several. */
 	deleteAll(group: string): void {
 		const { from, to } = groupRange(group);
-		for (const [key] of pages(this.#log, StateSpace.KAFKA_OFFSET, from, to))
+		for (const [key] of stateRows(this.#log, StateSpace.KAFKA_OFFSET, from, to))
 			this.#log.deleteState(StateSpace.KAFKA_OFFSET, key);
 		for (const [key] of this.#pendingRows(groupPrefix(group), group)) {
 			this.#log.deleteState(StateSpace.KAFKA_PENDING_OFFSET, key);
@@ -128,7 +128,7 @@ export class GroupOffsets {
 	review(group: string, now: number, fateOf: (topic: string, committed: CommittedOffset) => OffsetFate): number {
 		let count = 0;
 		const { from, to } = groupRange(group);
-		for (const [key, value] of pages(this.#log, StateSpace.KAFKA_OFFSET, from, to)) {
+		for (const [key, value] of stateRows(this.#log, StateSpace.KAFKA_OFFSET, from, to)) {
 			count++;
 			const { topic, partition } = splitOffsetKey(key);
 			const stored = decodeOffset(value);
@@ -257,13 +257,3 @@ function restamped(stored: StoredOffset, now: number): StoredOffset {
 }
 
 const NO_TOPIC = "00000000-0000-0000-0000-000000000000";
-
-/** All rows of a part of a space, in key order; what is set or deleted meanwhile may be among them or not. */
-function* pages(log: Log, space: number, from: string, to: string | undefined): Generator<[string, Uint8Array]> {
-	for (let next = from; ; ) {
-		const rows = log.pageState(space, next, to, PAGE);
-		if (rows.length === 0) return;
-		yield* rows;
-		next = `${(rows.at(-1) as [string, Uint8Array])[0]}\0`;
-	}
-}

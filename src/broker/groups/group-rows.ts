@@ -1,4 +1,5 @@
 /** What outlives a group's members: a row for each group, so that its generation never goes back and its offsets expire in time. */
+import { keyBehind } from "../../log/key-order.ts";
 import type { Log } from "../../log/log.ts";
 import { StateSpace } from "../../log/state-spaces.ts";
 import { groupKey, groupOfKey } from "./offset-rows.ts";
@@ -46,7 +47,7 @@ export class GroupRows {
 
 	/** In the order of their keys, from the one behind `after` on. Only at the end there are none. */
 	page(after: string | undefined, limit: number): { readonly group: string; readonly row: GroupRow }[] {
-		const from = after === undefined ? "" : `${groupKey(after)}\0`;
+		const from = after === undefined ? "" : keyBehind(groupKey(after));
 		const rows = this.#log.pageState(StateSpace.KAFKA_GROUP, from, undefined, limit);
 		return rows.map(([key, value]) => ({ group: groupOfKey(key), row: decode(value) }));
 	}

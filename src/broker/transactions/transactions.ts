@@ -10,6 +10,7 @@ import { BrokerError } from "../../base/errors.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { Log } from "../../log/log.ts";
 import type { Partition } from "../../log/partition.ts";
+import { stateRows } from "../../log/state-rows.ts";
 import { StateSpace } from "../../log/state-spaces.ts";
 import type { GroupOffsets, OffsetEntry } from "../groups/group-offsets.ts";
 import type { ProducerStates } from "../producer-states.ts";
@@ -94,7 +95,7 @@ export class Transactions {
 		this.#sinks = parts;
 		this.#ids = new ProducerIds(parts.log);
 		this.#ages = new RowAges(parts.clock);
-		for (const { transactionalId, row } of this.#pages(OPEN_PREFIX)) this.#remember(transactionalId, row);
+		for (const { transactionalId, row } of this.#rows(OPEN_PREFIX)) this.#remember(transactionalId, row);
 		this.#expireLater();
 	}
 
@@ -262,7 +263,7 @@ export class Transactions {
 	/** Every transactional id, the open ones first; what changes meanwhile may be told as it was or as it is, or twice. */
 	*list(): Generator<{ transactionalId: string; row: TransactionRow }> {
 		yield* [...this.#open.values()];
-		yield* this.#pages(CLOSED_PREFIX);
+		yield* this.#rows(CLOSED_PREFIX);
 	}
 
 	#end(open: OpenTransaction, producerEpoch: number, outcome: Outcome): void {
@@ -382,19 +383,14 @@ export class Transactions {
 		this.#places -= PLACES_OF_ITSELF + open.partitions.size + open.groups.size;
 	}
 
-	*#pages(prefix: string): Generator<{ transactionalId: string; row: TransactionRow }> {
+	*#rows(prefix: string): Generator<{ transactionalId: string; row: TransactionRow }> {
 		const to = String.fromCharCode(prefix.charCodeAt(0) + 1);
-		for (let from = prefix; ; ) {
-			const rows = this.#parts.log.pageState(StateSpace.KAFKA_TRANSACTION, from, to, PAGE);
-			for (const [key, value] of rows) yield { transactionalId: key.slice(1), row: decodeRow(value) };
-			const last = rows.at(-1);
-			if (last === undefined) return;
-			from = `${last[0]}\0`;
-		}
+		for (const [key, value] of stateRows(this.#parts.log, StateSpace.KAFKA_TRANSACTION, prefix, to))
+			yield { transactionalId: key.slice(1), row: decodeRow(value) };
 	}
 
 	#expireLater(): void {
-		const begin = (): void => this.#expire(this.#pages(CLOSED_PREFIX), this.#ages.begin());
+		const begin = (): void => this.#expire(this.#rows(CLOSED_PREFIX), this.#ages.begin());
 		this.#expiry = this.#parts.clock.after(EXPIRE_EVERY_MS, begin);
 	}
 
