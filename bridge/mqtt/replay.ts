@@ -1,5 +1,7 @@
 /** Where a replay begins: for each partition that its filter concerns, the first record of that time or later. */
+
 import { BrokerError } from "../../src/base/errors.ts";
+import { offsetForTimestamp } from "../../src/log/partition-times.ts";
 import type { Engine } from "./engine.ts";
 import type { ReplayStart } from "./filter-kind.ts";
 
@@ -15,7 +17,7 @@ export async function replayStarts(engine: Engine, match: string, start: ReplayS
 			}
 			const atMs = "atMs" in start ? start.atMs : broker.clock.now() - start.beforeMs;
 			try {
-				const found = await partition.offsetForTimestamp(atMs);
+				const found = await offsetForTimestamp(partition, atMs);
 				starts.set(partition.id, found?.offset ?? partition.lastStableOffset);
 			} catch (error) {
 				// Retention or a deletion was faster: from what there is.

@@ -8,6 +8,7 @@ import { type Disk, joinPath } from "../base/disk.ts";
 import { BrokerError, isDiskFull } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
 import { type Catalog, newUuid } from "../catalog/catalog.ts";
+import type { PartitionConfig } from "../catalog/partition-config.ts";
 import {
 	checkTopicConfig,
 	checkTopicConfigTogether,
@@ -212,6 +213,7 @@ export class Topics {
 		}
 		Object.assign(config, checkTopicConfig(changes.set ?? {}));
 		checkTopicConfigTogether(config, this.#services.defaults);
+		checkTiering(name, partitionConfig(topic.config, this.#services.defaults), config, this.#services.defaults);
 		const before = topic.partitions.length;
 		const partitions = changes.partitions ?? before;
 		checkPartitions(partitions);
@@ -227,7 +229,10 @@ export class Topics {
 		const before = topic.partitions.length;
 		storing(() => catalog.alterTopic(topic.id, config, before, partitions));
 		const settings = partitionConfig(config, defaults);
-		for (const partition of topic.partitions) partition.config = settings;
+		for (const partition of topic.partitions) {
+			if (partition.config.tier.enabled && !settings.tier.enabled) storing(() => leaveTier(catalog, partition));
+			partition.config = settings;
+		}
 		const added = this.#openPartitions(topic.id, name, config, before);
 		const altered: Topic = { ...topic, config, partitions: [...topic.partitions, ...added] };
 		this.#set(altered);
@@ -300,6 +305,24 @@ export function checkTopicName(name: string): void {
 			"INVALID_TOPIC_EXCEPTION",
 			`${JSON.stringify(name.slice(0, 260))} is no topic name: 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-', and not '.' or '..'`,
 		);
+}
+
+/** Kafka's rule: who gives up tiered storage says what becomes of what is there. Throws INVALID_CONFIG. */
+function checkTiering(name: string, before: PartitionConfig, config: TopicConfig, defaults: TopicConfig): void {
+	if (!before.tier.enabled || partitionConfig(config, defaults).tier.enabled) return;
+	if (config["remote.log.delete.on.disable"] !== "true")
+		throw new BrokerError(
+			"INVALID_CONFIG",
+			`remote.storage.enable=false would leave records of topic ${name} in the object store that nobody could read: set remote.log.delete.on.disable=true too, and they are removed; or only remote.log.copy.disable=true, and nothing more goes there`,
+		);
+}
+
+/** The log begins with what is kept here; the rest is removed from the object store. */
+function leaveTier(catalog: Catalog, partition: Partition): void {
+	const { segments, localStartOffset } = partition;
+	catalog.forgetTiered(partition.id, localStartOffset);
+	segments.logStartOffset = localStartOffset;
+	segments.tieredOffset = 0;
 }
 
 /** Throws KAFKA_STORAGE_ERROR where the disk is full. */

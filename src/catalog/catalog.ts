@@ -4,66 +4,14 @@
  */
 import type { Random } from "../base/random.ts";
 import { type Database, type DatabaseLocation, openDatabase, type Statement } from "./database.ts";
+import { type CleanedSegment, type PartitionRow, readPartitions, type SegmentState } from "./partition-rows.ts";
+import { TierCatalog } from "./tier-catalog.ts";
 
 export interface TopicRow {
 	readonly id: string;
 	readonly name: string;
 	readonly createdMs: number;
 	readonly config: Readonly<Record<string, string>>;
-}
-
-export interface PartitionRow {
-	readonly id: number;
-	readonly number: number;
-	readonly logStartOffset: number;
-	/** Every record before it is in synced segments. */
-	readonly checkpointOffset: number;
-	/** The active segment then; undefined before the first checkpoint. */
-	readonly segment: SegmentExtent | undefined;
-	/** Compaction has done with all records before it. */
-	readonly cleanedOffset: number;
-	/** By base offset. */
-	readonly cleanedSegments: readonly CleanedSegment[];
-	/** Files that are to take the place of others, and may have done so in part. */
-	readonly swap: SegmentSwap | undefined;
-}
-
-/** A segment that compaction wrote; it stands for all offsets up to `nextOffset`, whether they are still in it or not. */
-export interface CleanedSegment {
-	readonly baseOffset: number;
-	readonly nextOffset: number;
-	readonly sizeBytes: number;
-	/** CRC-32C of its log file. */
-	readonly crc: number;
-}
-
-export interface SegmentSwap {
-	readonly baseOffset: number;
-	/** Base offsets of the other segments, whose files go. */
-	readonly replaced: readonly number[];
-}
-
-/** How far the files of a segment are good. */
-export interface SegmentExtent {
-	readonly baseOffset: number;
-	readonly sizeBytes: number;
-	readonly indexEntries: number;
-	readonly timeIndexEntries: number;
-	/** Bytes since the last index entry. */
-	readonly sinceIndexEntry: number;
-	readonly firstTimestamp: number;
-	readonly maxTimestamp: number;
-	/** Last offset of the batch with maxTimestamp. */
-	readonly maxTimestampOffset: number;
-}
-
-/** And what a torn write there would cost. */
-export interface SegmentState extends SegmentExtent {
-	/** The bytes of the log's last, partly filled 4 KiB block, base64. */
-	readonly tail: string;
-	/** CRC-32C of the last 4 KiB of each index. */
-	readonly indexTailCrc: number;
-	readonly timeIndexTailCrc: number;
 }
 
 export interface PartitionCheckpoint {
@@ -90,11 +38,6 @@ export interface LossRow {
 	readonly reason: string;
 }
 
-/** Without the bytes of the segments' last blocks: of very many partitions they would be very much. */
-const PARTITIONS =
-	"SELECT id, topic_id, number, log_start_offset, checkpoint_offset, json_remove(segment, '$.tail') AS extent FROM partitions";
-/** Since this format of the catalog there is compaction. */
-const COMPACTION_FORMAT = 2;
 /** While it is there, no file of a segment is less good than the last checkpoint says, but for what came after it. */
 const SEGMENTS_SYNCED = "segments.synced";
 
@@ -102,6 +45,8 @@ const PAGE = "SELECT key, value FROM state WHERE space = ? AND key >= ? AND key 
 const PAGE_TO_END = "SELECT key, value FROM state WHERE space = ? AND key >= ? ORDER BY key LIMIT ?";
 
 export class Catalog {
+	/** Of the object store. */
+	readonly tier: TierCatalog;
 	readonly #db: Database;
 	readonly #image: ((takeImage: () => Buffer) => void) | undefined;
 	readonly #statements = new Map<string, Statement>();
@@ -109,6 +54,7 @@ export class Catalog {
 	constructor(location: DatabaseLocation) {
 		this.#db = openDatabase(location);
 		this.#image = "onCommit" in location ? location.onCommit : undefined;
+		this.tier = new TierCatalog({ prepare: (sql) => this.#prepare(sql), change: (work) => this.#change(work) });
 		this.#committed();
 	}
 
@@ -141,15 +87,8 @@ export class Catalog {
 
 	/** Every topic's, by the topic's id, in the order of their numbers. */
 	allPartitions(): Map<string, PartitionRow[]> {
-		const rows = this.#prepare(`${PARTITIONS} ORDER BY topic_id, number`).all() as StoredPartition[];
-		const compactions = this.#compactions();
-		const partitions = new Map<string, PartitionRow[]>();
-		for (const row of rows) {
-			const ofTopic = partitions.get(row.topic_id);
-			if (ofTopic === undefined) partitions.set(row.topic_id, [partitionRow(row, compactions)]);
-			else ofTopic.push(partitionRow(row, compactions));
-		}
-		return partitions;
+		const format = this.#db.pragma("user_version", { simple: true }) as number;
+		return readPartitions((sql) => this.#prepare(sql), format);
 	}
 
 	/** Those of a topic, by number: what the catalog has of them but for what compaction did. */
@@ -165,29 +104,6 @@ export class Catalog {
 		const row = this.#prepare("SELECT segment FROM partitions WHERE id = ?").get(partitionId);
 		const segment = (row as { segment: string | null } | undefined)?.segment;
 		return segment === undefined || segment === null ? undefined : (JSON.parse(segment) as SegmentState);
-	}
-
-	/** What is known of partitions that compaction has changed. A catalog that is only read may be older than it. */
-	#compactions(): Compactions {
-		const found: Compactions = { offsets: new Map(), segments: new Map(), swaps: new Map() };
-		if ((this.#db.pragma("user_version", { simple: true }) as number) < COMPACTION_FORMAT) return found;
-		const offsets = this.#prepare("SELECT id, cleaned_offset FROM partitions WHERE cleaned_offset > 0").all();
-		for (const row of offsets as { id: number; cleaned_offset: number }[])
-			found.offsets.set(row.id, row.cleaned_offset);
-		const segments = this.#prepare("SELECT * FROM cleaned_segments ORDER BY partition_id, base_offset").all();
-		for (const row of segments as StoredCleanedSegment[]) {
-			const { base_offset: baseOffset, next_offset: nextOffset, size_bytes: sizeBytes, crc } = row;
-			const ofPartition = found.segments.get(row.partition_id) ?? [];
-			ofPartition.push({ baseOffset, nextOffset, sizeBytes, crc });
-			found.segments.set(row.partition_id, ofPartition);
-		}
-		const swaps = this.#prepare("SELECT partition_id, base_offset, replaced FROM segment_swaps").all();
-		for (const row of swaps as { partition_id: number; base_offset: number; replaced: string }[])
-			found.swaps.set(row.partition_id, {
-				baseOffset: row.base_offset,
-				replaced: JSON.parse(row.replaced) as number[],
-			});
-		return found;
 	}
 
 	/** From now on `segment` counts, in the place of itself and of `replaced`: its files are synced under their other names. */
@@ -247,6 +163,7 @@ export class Catalog {
 	deleteTopic(topicId: string): void {
 		this.#change(() => {
 			this.#prepare("INSERT INTO deleted_topics SELECT id, name FROM topics WHERE id = ?").run(topicId);
+			this.tier.dropTopic(topicId);
 			for (const table of ["cleaned_segments", "segment_swaps"])
 				this.#prepare(`DELETE FROM ${table} WHERE partition_id IN (SELECT id FROM partitions WHERE topic_id = ?)`).run(
 					topicId,
@@ -264,13 +181,45 @@ export class Catalog {
 		this.#change(() => this.#prepare("DELETE FROM deleted_topics WHERE id = ?").run(topicId));
 	}
 
+	/** Nothing before `offset` is kept any more, here or in the object store. */
 	setLogStartOffset(partitionId: number, offset: number): void {
 		this.#change(() => {
 			this.#prepare("UPDATE partitions SET log_start_offset = ? WHERE id = ?").run(offset, partitionId);
-			this.#prepare("DELETE FROM cleaned_segments WHERE partition_id = ? AND next_offset <= ?").run(
+			this.#forgetCleaned(partitionId, offset);
+			this.tier.dropBelow(partitionId, offset);
+		});
+	}
+
+	/** Segments that end at `offset` or before may go: the object store has what they have. */
+	setLocalStartOffset(partitionId: number, offset: number): void {
+		this.#change(() => {
+			this.#prepare("UPDATE partitions SET local_start_offset = ? WHERE id = ?").run(offset, partitionId);
+			this.#forgetCleaned(partitionId, offset);
+		});
+	}
+
+	/** Its own files hold nothing that counts, and its next record gets `offset`: the object store has what is before. */
+	beginAnewAt(partitionId: number, offset: number): void {
+		this.#change(() => {
+			this.#prepare(
+				"UPDATE partitions SET local_start_offset = ?, checkpoint_offset = ?, segment = NULL WHERE id = ?",
+			).run(offset, offset, partitionId);
+			this.#forgetCleaned(partitionId, Number.MAX_SAFE_INTEGER);
+		});
+	}
+
+	#forgetCleaned(partitionId: number, below: number): void {
+		this.#prepare("DELETE FROM cleaned_segments WHERE partition_id = ? AND next_offset <= ?").run(partitionId, below);
+	}
+
+	/** Nothing of the topic is in the object store any more: what of it is there may be removed. Its log begins with its own files. */
+	forgetTiered(partitionId: number, logStartOffset: number): void {
+		this.#change(() => {
+			this.#prepare("UPDATE partitions SET log_start_offset = ?, tiered_offset = 0 WHERE id = ?").run(
+				logStartOffset,
 				partitionId,
-				offset,
 			);
+			this.tier.dropBelow(partitionId, Number.MAX_SAFE_INTEGER);
 		});
 	}
 
@@ -413,43 +362,6 @@ export class Catalog {
 	#committed(): void {
 		this.#image?.(() => this.#db.serialize());
 	}
-}
-
-interface StoredPartition {
-	readonly id: number;
-	readonly topic_id: string;
-	readonly number: number;
-	readonly log_start_offset: number;
-	readonly checkpoint_offset: number;
-	readonly extent: string | null;
-}
-
-interface StoredCleanedSegment {
-	readonly partition_id: number;
-	readonly base_offset: number;
-	readonly next_offset: number;
-	readonly size_bytes: number;
-	readonly crc: number;
-}
-
-/** By partition id. */
-interface Compactions {
-	readonly offsets: Map<number, number>;
-	readonly segments: Map<number, CleanedSegment[]>;
-	readonly swaps: Map<number, SegmentSwap>;
-}
-
-function partitionRow(row: StoredPartition, { offsets, segments, swaps }: Compactions): PartitionRow {
-	return {
-		id: row.id,
-		number: row.number,
-		logStartOffset: row.log_start_offset,
-		checkpointOffset: row.checkpoint_offset,
-		segment: row.extent === null ? undefined : (JSON.parse(row.extent) as SegmentExtent),
-		cleanedOffset: offsets.get(row.id) ?? 0,
-		cleanedSegments: segments.get(row.id) ?? [],
-		swap: swaps.get(row.id),
-	};
 }
 
 /** A random (version 4) UUID. */

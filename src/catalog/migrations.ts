@@ -69,4 +69,45 @@ export const MIGRATIONS: readonly string[] = [
 		replaced TEXT NOT NULL
 	) STRICT;
 	`,
+	`
+	-- Records before local_start_offset are no longer in this partition's own files; those before tiered_offset, from the
+	-- log start on, are in the object store.
+	ALTER TABLE partitions ADD COLUMN local_start_offset INTEGER NOT NULL DEFAULT 0;
+	ALTER TABLE partitions ADD COLUMN tiered_offset INTEGER NOT NULL DEFAULT 0;
+
+	-- Where each leader epoch of a partition begins; a partition without rows has epoch 0 from offset 0 on.
+	CREATE TABLE leader_epochs (
+		partition_id INTEGER NOT NULL,
+		epoch INTEGER NOT NULL,
+		start_offset INTEGER NOT NULL,
+		PRIMARY KEY (partition_id, epoch)
+	) STRICT, WITHOUT ROWID;
+
+	-- Objects in the object store. state: uploading (may be there, in part or wholly, and counts for nothing), stored
+	-- (confirmed), deleting (is to be removed there, and the row then).
+	CREATE TABLE bundles (
+		id INTEGER PRIMARY KEY AUTOINCREMENT,
+		incarnation INTEGER NOT NULL,
+		sequence INTEGER NOT NULL,
+		key TEXT NOT NULL UNIQUE,
+		created_ms INTEGER NOT NULL,
+		size_bytes INTEGER NOT NULL,
+		state TEXT NOT NULL CHECK (state IN ('uploading', 'stored', 'deleting'))
+	) STRICT;
+
+	-- A partition's records in a stored bundle: it stands for all offsets from base_offset up to next_offset. stored_bytes:
+	-- in the object, raw_bytes: as record batches. blocks: where each of its blocks lies (docs/bundle-format.md).
+	CREATE TABLE ranges (
+		partition_id INTEGER NOT NULL,
+		base_offset INTEGER NOT NULL,
+		next_offset INTEGER NOT NULL,
+		bundle_id INTEGER NOT NULL REFERENCES bundles (id),
+		stored_bytes INTEGER NOT NULL,
+		raw_bytes INTEGER NOT NULL,
+		max_timestamp INTEGER NOT NULL,
+		blocks BLOB NOT NULL,
+		PRIMARY KEY (partition_id, base_offset)
+	) STRICT, WITHOUT ROWID;
+	CREATE INDEX ranges_by_bundle ON ranges (bundle_id);
+	`,
 ];

@@ -27,4 +27,13 @@ export interface PartitionConfig {
 	/** How far a producer's timestamp may lie before and after the broker's time. */
 	readonly timestampBeforeMaxMs: number;
 	readonly timestampAfterMaxMs: number;
+	/** Tiered storage. */
+	readonly tier: {
+		readonly enabled: boolean;
+		/** What is new goes to the object store. */
+		readonly copies: boolean;
+		/** As retention, for what is kept here when the object store has it. */
+		readonly localRetentionMs: number;
+		readonly localRetentionBytes: number;
+	};
 }

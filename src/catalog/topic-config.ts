@@ -17,7 +17,6 @@ export interface TopicConfigDefinition extends ConfigForm {
 }
 
 const NO_EFFECT = "Kept and given back, without effect:";
-const UNTIL_TIERING = `${NO_EFFECT} there is no tiered storage.`;
 const REPLICAS = list(
 	"* or a list of partition:broker with commas between, as 0:1,1:1",
 	(item) => item === "*" || /^\d+:\d+$/.test(item),
@@ -119,8 +118,20 @@ export const TOPIC_CONFIGS: readonly TopicConfigDefinition[] = [
 		"",
 		`${NO_EFFECT} one node has no followers to throttle.`,
 	),
-	define("local.retention.bytes", "log.local.retention.bytes", long(-2), "-2", UNTIL_TIERING),
-	define("local.retention.ms", "log.local.retention.ms", long(-2), "-2", UNTIL_TIERING),
+	define(
+		"local.retention.bytes",
+		"log.local.retention.bytes",
+		long(-2),
+		"-2",
+		"With tiered storage: what of a partition stays here when the object store has it, in bytes; -1: all, -2: as retention.bytes.",
+	),
+	define(
+		"local.retention.ms",
+		"log.local.retention.ms",
+		long(-2),
+		"-2",
+		"With tiered storage: how old a segment gets here when the object store has it; -1: as old as the whole, -2: as retention.ms.",
+	),
 	define(
 		"max.compaction.lag.ms",
 		"log.cleaner.max.compaction.lag.ms",
@@ -178,18 +189,26 @@ export const TOPIC_CONFIGS: readonly TopicConfigDefinition[] = [
 		"false",
 		`${NO_EFFECT} segments grow; the journal is what is made at its full size.`,
 	),
-	define("remote.log.copy.disable", undefined, boolean(), "false", UNTIL_TIERING),
-	define("remote.log.delete.on.disable", undefined, boolean(), "false", UNTIL_TIERING),
+	define(
+		"remote.log.copy.disable",
+		undefined,
+		boolean(),
+		"false",
+		"With tiered storage: nothing more goes to the object store; what is there is read, and kept for as long as retention.* say.",
+	),
+	define(
+		"remote.log.delete.on.disable",
+		undefined,
+		boolean(),
+		"false",
+		"Needed to set remote.storage.enable to false again: what the object store has of the topic is then removed.",
+	),
 	define(
 		"remote.storage.enable",
-		undefined,
-		{
-			...boolean(),
-			right: "false, since there is no tiered storage",
-			parse: (text) => (text.toLowerCase() === "false" ? "false" : undefined),
-		},
+		"log.remote.storage.enable",
+		boolean(),
 		"false",
-		"Tiered storage, which there is none of: only false is taken, as by a Kafka broker without it.",
+		"Tiered storage: records go to the object store too, leave this machine as local.retention.* say, and stay readable from there.",
 	),
 	define(
 		"retention.bytes",
@@ -272,11 +291,26 @@ export function checkTopicConfig(config: TopicConfig): Record<string, string> {
 
 /** Settings right each for itself that cannot hold together, all of a topic's given. Throws INVALID_CONFIG. */
 export function checkTopicConfigTogether(config: TopicConfig, defaults: TopicConfig): void {
-	const { minCompactionLagMs, maxCompactionLagMs } = partitionConfig(config, defaults);
+	const { minCompactionLagMs, maxCompactionLagMs, cleanupPolicy, retentionMs, retentionBytes, tier } = partitionConfig(
+		config,
+		defaults,
+	);
 	if (minCompactionLagMs > maxCompactionLagMs)
 		throw new BrokerError(
 			"INVALID_CONFIG",
 			`min.compaction.lag.ms (${minCompactionLagMs}) is more than max.compaction.lag.ms (${maxCompactionLagMs}): at most the same would be right`,
+		);
+	if (!tier.enabled || !cleanupPolicy.delete) return;
+	checkLocalRetention("retention.ms", retentionMs, tier.localRetentionMs);
+	checkLocalRetention("retention.bytes", retentionBytes, tier.localRetentionBytes);
+}
+
+/** What is kept here cannot be more than what is kept at all. */
+function checkLocalRetention(name: string, whole: number, local: number): void {
+	if (whole >= 0 && (local > whole || local < 0))
+		throw new BrokerError(
+			"INVALID_CONFIG",
+			`local.${name} (${local}) is more than ${name} (${whole}): at most the same, or -2, would be right`,
 		);
 }
 
@@ -317,7 +351,21 @@ export function partitionConfig(config: TopicConfig, defaults: TopicConfig): Par
 		timestampType: text("message.timestamp.type") === "LogAppendTime" ? "append" : "create",
 		timestampBeforeMaxMs: number("message.timestamp.before.max.ms"),
 		timestampAfterMaxMs: number("message.timestamp.after.max.ms"),
+		tier: {
+			enabled: text("remote.storage.enable") === "true",
+			copies: text("remote.storage.enable") === "true" && text("remote.log.copy.disable") === "false",
+			localRetentionMs: localOr(number("local.retention.ms"), policy.includes("delete") ? number("retention.ms") : -1),
+			localRetentionBytes: localOr(
+				number("local.retention.bytes"),
+				policy.includes("delete") ? number("retention.bytes") : -1,
+			),
+		},
 	};
+}
+
+/** -2: as the whole, of which compaction alone lets nothing go. */
+function localOr(local: number, whole: number): number {
+	return local === -2 ? whole : local;
 }
 
 function compressionLevel(

@@ -11,9 +11,12 @@ export class CleanedTransactions {
 	readonly #withRecords = new Set<number>();
 	/** Offsets of the markers in the segment under way. */
 	readonly #markers = new Set<number>();
+	readonly #keepsAll: boolean;
 
-	constructor(transactions: PartitionTransactions) {
+	/** `keepsAll`: records are elsewhere too, where compaction does not come, and need their markers. */
+	constructor(transactions: PartitionTransactions, keepsAll: boolean) {
 		this.#transactions = transactions;
+		this.#keepsAll = keepsAll;
 	}
 
 	/** A batch of records comes by. True where they were aborted. */
@@ -26,7 +29,7 @@ export class CleanedTransactions {
 	/** A marker comes by. True where no records of its transaction did. */
 	isEmpty({ producerId, baseOffset }: BatchHeader): boolean {
 		this.#markers.add(baseOffset);
-		return !this.#withRecords.delete(producerId);
+		return !this.#withRecords.delete(producerId) && !this.#keepsAll;
 	}
 
 	/**
@@ -34,6 +37,7 @@ export class CleanedTransactions {
 	 * compaction, nobody needs to know of.
 	 */
 	segmentDone(from: number, to: number): void {
+		if (this.#keepsAll) return;
 		for (const { producerId, lastOffset } of this.#transactions.aborted(from, to))
 			if (lastOffset >= from && lastOffset < to && !this.#markers.has(lastOffset))
 				this.#transactions.forgetAborted(producerId, lastOffset);

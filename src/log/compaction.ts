@@ -74,7 +74,10 @@ export class Compaction {
 			segment,
 			to: partition.segments.after(segment)?.baseOffset as number,
 		}));
-		this.#transactions = new CleanedTransactions(partition.transactions);
+		// What the object store has of the partition stays as it was: a value there must not outlive its tombstone, nor what was
+		// aborted there its marker.
+		this.#keepsTombstones = partition.isTiered;
+		this.#transactions = new CleanedTransactions(partition.transactions, partition.isTiered);
 		this.#nowMs = log.services.clock.now();
 		this.#end = options.firstDirty;
 	}

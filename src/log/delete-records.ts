@@ -29,7 +29,7 @@ export function deleteRecordsBefore(log: Log, partition: Partition, offset: numb
 	if (log.refusal !== undefined) throw log.refusal;
 	try {
 		moveLogStart(log, partition, start);
-		segments.drop(segments.beforeLogStart());
+		segments.drop(segments.unneeded());
 	} catch (error) {
 		if (!isDiskFull(error)) throw error;
 		throw new BrokerError("KAFKA_STORAGE_ERROR", "the disk is full", { cause: error });

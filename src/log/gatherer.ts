@@ -4,8 +4,11 @@ import type { BatchBuilder } from "../record/builder.ts";
 import type { AppendOperation } from "./entry.ts";
 import type { Partition } from "./partition.ts";
 import type { TransactionRows } from "./partition-transactions.ts";
+import type { Tier } from "./tier.ts";
 
 export interface Gatherer extends TransactionRows {
+	/** Has what partitions do not keep here any more. */
+	readonly tier: Tier | undefined;
 	newBuilder(): BatchBuilder;
 	/** Counts `bytes` towards the commit being gathered. Throws BrokerError KAFKA_STORAGE_ERROR when nothing can be stored now. */
 	admit(bytes: number): void;

@@ -27,6 +27,7 @@ import type { Partition } from "./partition.ts";
 import type { StateTable } from "./state-table.ts";
 import { SyncPace } from "./sync-pace.ts";
 import { tailBatch } from "./tail-batch.ts";
+import type { Tier } from "./tier.ts";
 
 export interface LogServices {
 	readonly disk: Disk;
@@ -63,6 +64,8 @@ export class Log implements Gatherer {
 	readonly services: LogServices;
 	readonly partitions = new Map<number, Partition>();
 	readonly losses: Losses;
+	/** The object store, once it is open. */
+	tier: Tier | undefined;
 	readonly #state: StateTable;
 	readonly #pool = new BufferPool(POOL_IDLE_BYTES);
 	#gathered: Partition[] = [];

@@ -9,8 +9,9 @@ import { type Disk, type DiskFile, joinPath } from "../base/disk.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Pressure } from "../base/pressure.ts";
 import type { Random } from "../base/random.ts";
-import type { Catalog, PartitionRow, TopicRow } from "../catalog/catalog.ts";
+import type { Catalog, TopicRow } from "../catalog/catalog.ts";
 import type { PartitionConfig } from "../catalog/partition-config.ts";
+import type { PartitionRow } from "../catalog/partition-rows.ts";
 import { partitionConfig } from "../catalog/topic-config.ts";
 import { takeCleanStop } from "./clean-stop.ts";
 import { Journal, type JournalOptions } from "./journal.ts";
@@ -114,10 +115,24 @@ export function openLog(options: OpenLogOptions): OpenedLog {
 		});
 	restoration.finish();
 	log.flush();
-	for (const partition of log.partitions.values()) partition.skipToLogStart();
+	for (const partition of log.partitions.values()) skipDamage(log, partition);
 	log.recovered();
 	loadTransactions(log);
 	return { log, topics, recovery: { ...counts, damages } };
+}
+
+/**
+ * Where damage took the last records: offsets go on behind all that was ever given out, as far as that is known. What the object store has is not
+ * lost; the files, which end before that, have nothing that it has not.
+ */
+function skipDamage(log: Log, partition: Partition): void {
+	const { segments } = partition;
+	if (partition.endOffset < segments.tieredOffset) {
+		log.services.catalog.beginAnewAt(partition.id, segments.tieredOffset);
+		partition.skipTo(segments.tieredOffset);
+		segments.beginAnewAt(segments.tieredOffset);
+	}
+	partition.skipTo(partition.logStartOffset);
 }
 
 /** What a crash left of a compaction: a swap that the catalog knows is finished, other files of one go. Returns the names in the folder. */

@@ -7,19 +7,14 @@
 import type { TakeBuffer } from "../base/buffer-pool.ts";
 import { BrokerError, DamageError } from "../base/errors.ts";
 import type { PartitionConfig } from "../catalog/partition-config.ts";
-import {
-	BATCH_HEADER_BYTES,
-	type BatchHeader,
-	forEachRecord,
-	readBatchHeader,
-	setBaseOffset,
-} from "../record/batch.ts";
+import { BATCH_HEADER_BYTES, type BatchHeader, readBatchHeader, setBaseOffset } from "../record/batch.ts";
 import { type BatchBuilder, NULL_KEY_BLOCK } from "../record/builder.ts";
 import { type AppendOperation, heldBytes } from "./entry.ts";
 import type { Gatherer } from "./gatherer.ts";
 import { PartitionTransactions } from "./partition-transactions.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import type { SegmentSet } from "./segment-set.ts";
+import { PATIENCE_MS, type Tier } from "./tier.ts";
 
 export interface Watcher {
 	/** The high watermark moved. Called right after the commit; must not throw. */
@@ -32,6 +27,8 @@ export interface Watcher {
 const BATCH_BYTES_MAX = 256 * 1024;
 /** A key's block begins with its length: -1 where there is none. */
 const NULL_KEY = NULL_KEY_BLOCK[0];
+/** What was being read here is in the object store only, since a moment ago. */
+const MOVED = new Error("moved to the object store");
 /** More memory in unwritten batches than this and the partition writes them to its segment. */
 const TAIL_BYTES_MAX = 128 * 1024;
 
@@ -89,6 +86,26 @@ export class Partition {
 	/** The first offset that can be read. */
 	get logStartOffset(): number {
 		return this.segments.logStartOffset;
+	}
+
+	/** The first offset that is kept here; those before it, from the log start on, are read from the object store. */
+	get localStartOffset(): number {
+		return Math.max(this.segments.logStartOffset, this.segments.localStartOffset);
+	}
+
+	/** Records before it, from the log start on, are in the object store. */
+	get tieredOffset(): number {
+		return this.segments.tieredOffset;
+	}
+
+	/** The catalog knows, durably, that the object store has its records up to `offset`. */
+	tiered(offset: number): void {
+		this.segments.tieredOffset = Math.max(this.segments.tieredOffset, offset);
+	}
+
+	/** Whether the object store has, or is to have, records of it. */
+	get isTiered(): boolean {
+		return this.config.tier.enabled || this.segments.tieredOffset > 0;
 	}
 
 	/** The offset that the next record will get. */
@@ -318,17 +335,60 @@ export class Partition {
 	 * Whole durable batches from the one that holds `offset`: at least one if there are any before `end`, else at
 	 * most `maxBytes`. Empty at `end`. Who reads beyond the last stable offset sees open transactions; aborted ones
 	 * are among what is read: `transactions` knows which. The bytes are in memory of `take`, if given. A damaged batch is passed over, and recorded as
-	 * lost. Throws OFFSET_OUT_OF_RANGE, UNKNOWN_TOPIC_OR_PARTITION once its topic is deleted.
+	 * lost. Throws OFFSET_OUT_OF_RANGE, UNKNOWN_TOPIC_OR_PARTITION once its topic is deleted; and before the local start what
+	 * `Tier.read` does, after `patienceMs`.
 	 */
-	async read(offset: number, maxBytes: number, end = this.lastStableOffset, take?: TakeBuffer): Promise<Buffer> {
+	async read(
+		offset: number,
+		maxBytes: number,
+		end = this.lastStableOffset,
+		take?: TakeBuffer,
+		patienceMs = PATIENCE_MS,
+	): Promise<Buffer> {
 		this.#checkReadable(offset);
+		if (offset < this.localStartOffset) return this.#readTiered(offset, maxBytes, end, take, patienceMs);
 		const tail = this.readTail(offset, end);
 		if (tail !== undefined) return copyWithin(tail, maxBytes, take);
-		const found = await this.#reader.read(offset, maxBytes, () => this.#checkReadable(offset), take);
+		let found: Awaited<ReturnType<SegmentReader["read"]>>;
+		try {
+			found = await this.#reader.read(offset, maxBytes, () => this.#checkLocal(offset), take);
+		} catch (error) {
+			if (error === MOVED) return this.#readTiered(offset, maxBytes, end, take, patienceMs);
+			throw error;
+		}
 		if ("bytes" in found) return before(found.bytes, end);
 		// All that the files still had from there on is damaged, or was flushed only now.
 		const rest = this.readTail(Math.max(found.next, this.#flushedOffset), end);
 		return rest === undefined ? Buffer.alloc(0) : copyWithin(rest, maxBytes, take);
+	}
+
+	async #readTiered(
+		offset: number,
+		maxBytes: number,
+		end: number,
+		take: TakeBuffer | undefined,
+		patienceMs: number,
+	): Promise<Buffer> {
+		if (offset >= end) return Buffer.alloc(0);
+		const bytes = await this.tier.read(this, offset, maxBytes, patienceMs, take);
+		this.#checkReadable(offset);
+		return bytes.length === 0 ? bytes : before(bytes, end);
+	}
+
+	/** Has the records before the local start. Throws KAFKA_STORAGE_ERROR where it is not open. */
+	get tier(): Tier {
+		const { tier } = this.#gatherer;
+		if (tier !== undefined) return tier;
+		throw new BrokerError(
+			"KAFKA_STORAGE_ERROR",
+			`the records of ${this.topic}-${this.number} before ${this.localStartOffset} are in an object store, and none is open`,
+		);
+	}
+
+	/** Retention may let go of a segment while it is read. */
+	#checkLocal(offset: number): void {
+		this.#checkReadable(offset);
+		if (offset < this.localStartOffset) throw MOVED;
 	}
 
 	#checkReadable(offset: number): void {
@@ -344,70 +404,25 @@ export class Partition {
 			);
 	}
 
-	/** The first record whose timestamp is `timestampMs` or later; undefined if there is none. */
-	async offsetForTimestamp(timestampMs: number): Promise<{ offset: number; timestamp: number } | undefined> {
-		let offset = this.segments.lookUpTime(timestampMs) ?? this.#flushedOffset;
-		offset = Math.max(offset, this.logStartOffset);
-		while (offset < this.#highWatermark) {
-			const bytes = await this.read(offset, 64 * 1024, this.#highWatermark);
-			if (bytes.length === 0) return undefined;
-			for (let at = 0; at < bytes.length; ) {
-				const header = readBatchHeader(bytes, at);
-				if (header.maxTimestamp >= timestampMs) {
-					let found: { offset: number; timestamp: number } | undefined;
-					forEachRecord(bytes, at, (record) => {
-						if (found === undefined && record.offset >= this.logStartOffset && record.timestamp >= timestampMs)
-							found = { offset: record.offset, timestamp: record.timestamp };
-					});
-					if (found !== undefined) return found;
-				}
-				offset = header.lastOffset + 1;
-				at += header.sizeBytes;
-			}
-		}
-		return undefined;
-	}
-
-	/** The first of the records with the largest timestamp; undefined where none has one. */
-	async newestTimestamp(): Promise<{ offset: number; timestamp: number } | undefined> {
+	/** Of the records that are in no file yet; -1 where there is none. */
+	get tailMaxTimestamp(): number {
 		let newest = -1;
-		for (const segment of this.segments.list) newest = Math.max(newest, segment.maxTimestamp);
 		for (const { batch } of this.#tail) newest = Math.max(newest, readBatchHeader(batch, 0).maxTimestamp);
-		const found = newest < 0 ? undefined : await this.offsetForTimestamp(newest);
-		if (found !== undefined || newest < 0) return found;
-		// Its record is among those of a segment that are deleted.
-		const left = await this.#largestLeft();
-		return left < 0 ? undefined : this.offsetForTimestamp(left);
+		return newest;
 	}
 
-	/** The largest timestamp from the log's start on: all of it is walked. */
-	async #largestLeft(): Promise<number> {
-		let largest = -1;
-		for (let offset = this.logStartOffset; offset < this.#highWatermark; ) {
-			const bytes = await this.read(offset, 256 * 1024, this.#highWatermark);
-			if (bytes.length === 0) break;
-			for (let at = 0; at < bytes.length; ) {
-				const header = readBatchHeader(bytes, at);
-				if (header.baseOffset >= this.logStartOffset) largest = Math.max(largest, header.maxTimestamp);
-				else
-					forEachRecord(bytes, at, (record) => {
-						if (record.offset >= this.logStartOffset) largest = Math.max(largest, record.timestamp);
-					});
-				offset = header.lastOffset + 1;
-				at += header.sizeBytes;
-			}
-		}
-		return largest;
-	}
-
-	/** At start: damage took the last records, but those before the log start were to be deleted anyway; offsets go on from there. */
-	skipToLogStart(): void {
-		const { logStartOffset } = this;
-		if (this.#endOffset >= logStartOffset) return;
-		this.#endOffset = logStartOffset;
-		this.#highWatermark = logStartOffset;
-		this.#flushedOffset = logStartOffset;
-		this.segments.nextOffset = logStartOffset;
+	/**
+	 * At start: damage took the last records, but those before `offset` were to be deleted anyway, or the object store has
+	 * them; offsets go on from there.
+	 */
+	skipTo(offset: number): void {
+		if (this.#endOffset >= offset) return;
+		for (const append of this.#tail.splice(0)) this.#gatherer.giveBack(append);
+		this.#tailBytes = 0;
+		this.#endOffset = offset;
+		this.#highWatermark = offset;
+		this.#flushedOffset = offset;
+		this.segments.nextOffset = offset;
 	}
 
 	/** Its topic is deleted: drops what is not in a file; readers find nothing more. */

@@ -21,7 +21,8 @@
  * restored; so they are where a file has another length than at the checkpoint although no entry says why, and where no
  * checkpoint has synced what such a start began.
  */
-import type { Catalog, SegmentState } from "../catalog/catalog.ts";
+import type { Catalog } from "../catalog/catalog.ts";
+import type { SegmentState } from "../catalog/partition-rows.ts";
 import type { Partition } from "./partition.ts";
 import type { OnDamage } from "./segment-set.ts";
 

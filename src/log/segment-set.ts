@@ -4,8 +4,8 @@
  */
 
 import { type Disk, joinPath } from "../base/disk.ts";
-import type { SegmentExtent, SegmentState } from "../catalog/catalog.ts";
 import type { PartitionConfig } from "../catalog/partition-config.ts";
+import type { SegmentExtent, SegmentState } from "../catalog/partition-rows.ts";
 import { readBatchHeader } from "../record/batch.ts";
 import { murmur2 } from "../record/partitioner.ts";
 import { baseOffsetOf, INDEX_SUFFIX, LOG_SUFFIX, segmentName, TIME_INDEX_SUFFIX } from "./layout.ts";
@@ -15,6 +15,8 @@ import { Segment } from "./segment.ts";
 /** A partition as the catalog knows it. */
 export interface StoredSegments {
 	readonly checkpointOffset: number;
+	readonly localStartOffset: number;
+	readonly tieredOffset: number;
 	/** The active one at the last checkpoint. */
 	readonly segment: SegmentExtent | undefined;
 	readonly cleanedOffset: number;
@@ -30,6 +32,10 @@ export class SegmentSet {
 	readonly #disk: Disk;
 	#segments: Segment[] = [];
 	logStartOffset: number;
+	/** Records before it are not in these files any more; the object store has them, from the log start on. */
+	localStartOffset = 0;
+	/** Records before it, from the log start on, are in the object store. */
+	tieredOffset = 0;
 	/** The offset after the last record in the files. */
 	nextOffset: number;
 	/** A file was made or removed since the folder was last synced. */
@@ -58,10 +64,12 @@ export class SegmentSet {
 	 * is: where it may have been written to since, `restore` must follow, before anything is appended.
 	 */
 	recover(
-		{ checkpointOffset, segment, cleanedOffset, cleanedSegments }: StoredSegments,
+		{ checkpointOffset, localStartOffset, tieredOffset, segment, cleanedOffset, cleanedSegments }: StoredSegments,
 		names: readonly string[],
 		damage: OnDamage,
 	): void {
+		this.localStartOffset = localStartOffset;
+		this.tieredOffset = tieredOffset;
 		this.checkpointOffset = checkpointOffset;
 		this.nextOffset = checkpointOffset;
 		this.cleanedOffset = cleanedOffset;
@@ -78,7 +86,7 @@ export class SegmentSet {
 		if (active?.baseOffset === activeBase) {
 			active.resume(segment);
 			this.#unrestored = segment;
-		} else if (segment.sizeBytes > 0 && checkpointOffset > this.logStartOffset) {
+		} else if (segment.sizeBytes > 0 && checkpointOffset > Math.max(this.logStartOffset, localStartOffset)) {
 			// Retention may take a segment that ends just where the checkpoint is.
 			damage(joinPath(this.folder, segmentName(activeBase) + LOG_SUFFIX), 0, "the file is missing");
 		}
@@ -181,42 +189,61 @@ export class SegmentSet {
 		return undefined;
 	}
 
-	/** Oldest segments that no reader can reach any more; never the active one, nor what is not yet synced. */
-	beforeLogStart(): Segment[] {
-		const count = this.#segments.findIndex((_, i) => {
-			const next = this.#segments[i + 1];
-			return next === undefined || next.baseOffset > Math.min(this.logStartOffset, this.checkpointOffset);
-		});
-		return this.#segments.slice(0, Math.max(0, count));
+	/** Oldest segments without a record that is kept here; never the active one, nor what is not yet synced. */
+	unneeded(): Segment[] {
+		const start = Math.min(Math.max(this.logStartOffset, this.localStartOffset), this.checkpointOffset);
+		return this.#oldest((_, next) => next <= start);
 	}
 
-	/** Oldest segments that retention takes now, those before the log start included; never the active one, nor what is not yet synced. */
-	expired(nowMs: number, config: PartitionConfig): Segment[] {
-		const expired: Segment[] = [];
-		let bytes = 0;
-		for (const segment of this.#segments) bytes += segment.sizeBytes;
+	/**
+	 * Oldest segments that are too old, or too much: `bytes` is what there is of the partition altogether, and a limit
+	 * below 0 is none. Never the active one, nor what is not yet synced.
+	 */
+	beyond(nowMs: number, bytes: number, limits: { readonly ms: number; readonly bytes: number }): Segment[] {
+		let left = bytes;
+		return this.#oldest(({ sizeBytes, maxTimestamp }, next) => {
+			left -= sizeBytes;
+			if (next <= this.logStartOffset) return true;
+			// What compaction left empty is as old as it need be.
+			const isOld = limits.ms >= 0 && (sizeBytes === 0 || (maxTimestamp >= 0 && nowMs - maxTimestamp > limits.ms));
+			return isOld || (limits.bytes >= 0 && left >= limits.bytes);
+		});
+	}
+
+	/** The oldest segments, as long as `take` says so of them; `next`: where the one behind begins. */
+	#oldest(take: (segment: Segment, next: number) => boolean): Segment[] {
+		const taken: Segment[] = [];
 		for (let i = 0; i + 1 < this.#segments.length; i++) {
 			const segment = this.#segments[i] as Segment;
-			const next = this.#segments[i + 1] as Segment;
-			if (next.baseOffset > this.checkpointOffset) break;
-			// What compaction left empty is as old as it need be.
-			const isOld =
-				segment.sizeBytes === 0 || (segment.maxTimestamp >= 0 && nowMs - segment.maxTimestamp > config.retentionMs);
-			const old = config.cleanupPolicy.delete && config.retentionMs >= 0 && isOld;
-			const large =
-				config.cleanupPolicy.delete && config.retentionBytes >= 0 && bytes - segment.sizeBytes >= config.retentionBytes;
-			if (!old && !large && next.baseOffset > this.logStartOffset) break;
-			expired.push(segment);
-			bytes -= segment.sizeBytes;
+			const next = (this.#segments[i + 1] as Segment).baseOffset;
+			if (next > this.checkpointOffset || !take(segment, next)) break;
+			taken.push(segment);
 		}
-		return expired;
+		return taken;
 	}
 
-	/** Removes `segments`, the oldest; the log start offset has been moved, durably, behind them. */
+	/** Record batches in the files, bytes. */
+	get batchBytes(): number {
+		let bytes = 0;
+		for (const segment of this.#segments) bytes += segment.sizeBytes;
+		return bytes;
+	}
+
+	/** Removes `segments`, the oldest; the log start offset, or that of what is kept here, has been moved, durably, behind them. */
 	drop(segments: readonly Segment[]): void {
 		this.#segments = this.#segments.filter((segment) => !segments.includes(segment));
 		for (const segment of segments) segment.remove();
 		this.namesChanged = true;
+	}
+
+	/** At start: none of the files counts, and the next record gets `offset`, which the catalog knows. */
+	beginAnewAt(offset: number): void {
+		this.drop(this.#segments);
+		this.localStartOffset = offset;
+		this.nextOffset = offset;
+		this.checkpointOffset = offset;
+		this.checkpointBase = -1;
+		this.#unrestored = undefined;
 	}
 
 	/** `segment`, whose files have taken their places, stands for `replaced` from now on. */

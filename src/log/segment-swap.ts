@@ -3,7 +3,7 @@
  * swap, a start finishes what a crash left undone; before, the files are only leftovers. docs/compaction.md.
  */
 import { type Disk, joinPath } from "../base/disk.ts";
-import type { SegmentSwap } from "../catalog/catalog.ts";
+import type { SegmentSwap } from "../catalog/partition-rows.ts";
 import { CLEANED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, segmentName, TIME_INDEX_SUFFIX } from "./layout.ts";
 
 /** The log last: while it has its other name, so may the indexes. */

@@ -6,7 +6,7 @@
 
 import type { TakeBuffer } from "../base/buffer-pool.ts";
 import { type Disk, type DiskFile, joinPath } from "../base/disk.ts";
-import type { SegmentExtent, SegmentState } from "../catalog/catalog.ts";
+import type { SegmentExtent, SegmentState } from "../catalog/partition-rows.ts";
 import { BATCH_HEADER_BYTES, type BatchHeader, readBatchHeader } from "../record/batch.ts";
 import { crc32c } from "../record/crc32c.ts";
 import { BLOCK_BYTES, readUint53, writeUint53 } from "./entry.ts";

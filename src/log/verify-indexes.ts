@@ -1,7 +1,7 @@
 /** What `verify` looks for in a segment's indexes: entries that do not lead to the batch they name, and the like. */
 import type { Disk } from "../base/disk.ts";
 import { DamageError } from "../base/errors.ts";
-import type { SegmentExtent } from "../catalog/catalog.ts";
+import type { SegmentExtent } from "../catalog/partition-rows.ts";
 import { INDEX_ENTRY_BYTES, readTimestamp, type Segment, TIME_ENTRY_BYTES } from "./segment.ts";
 
 /**

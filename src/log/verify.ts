@@ -5,7 +5,8 @@
 
 import { type Disk, type DiskFile, joinPath } from "../base/disk.ts";
 import { DamageError, StartError } from "../base/errors.ts";
-import { Catalog, type CleanedSegment, type PartitionRow, type TopicRow } from "../catalog/catalog.ts";
+import { Catalog, type TopicRow } from "../catalog/catalog.ts";
+import type { CleanedSegment, PartitionRow } from "../catalog/partition-rows.ts";
 import { BatchError, validateBatch } from "../record/batch.ts";
 import { crc32c } from "../record/crc32c.ts";
 import { BLOCK_BYTES, type FileStamp, readEntryHeader } from "./entry.ts";
@@ -29,6 +30,7 @@ import {
 } from "./layout.ts";
 import { Segment } from "./segment.ts";
 import { indexProblems } from "./verify-indexes.ts";
+import { tierHoles } from "./verify-tier.ts";
 
 export interface Finding {
 	/** `damage`: stored bytes are not what was written. `warning`: worth knowing, nothing is lost. */
@@ -168,6 +170,8 @@ class Verification {
 
 	*#partition(topic: TopicRow, row: PartitionRow): Generator<Finding> {
 		this.#counts.partitions += 1;
+		// What is before it is not kept here.
+		const start = Math.max(row.logStartOffset, row.localStartOffset);
 		const folder = partitionFolder(this.#dataFolder, topic.name, row.number);
 		// Before its first segment a partition has no folder.
 		if (this.#disk.exists(folder) && !this.#disk.exists(joinPath(folder, PARTITION_METADATA)))
@@ -179,28 +183,30 @@ class Verification {
 			.sort((a, b) => a - b);
 		const cleaned = new Map(row.cleanedSegments.map((one) => [one.baseOffset, one]));
 		for (const one of row.cleanedSegments)
-			if (!bases.includes(one.baseOffset) && one.nextOffset > row.logStartOffset) bases.push(one.baseOffset);
+			if (!bases.includes(one.baseOffset) && one.nextOffset > start) bases.push(one.baseOffset);
 		bases.sort((a, b) => a - b);
-		let next = bases[0] ?? row.logStartOffset;
-		if (next > row.logStartOffset)
-			yield { level: "damage", file: folder, position: 0, what: `no segment has offset ${row.logStartOffset}` };
+		let next = bases[0] ?? start;
+		if (next > start) yield { level: "damage", file: folder, position: 0, what: `no segment has offset ${start}` };
 		for (const base of bases) {
 			if (row.swap?.replaced.includes(base) === true) continue;
 			const segment = this.#open(folder, base, row, cleaned.get(base));
-			// Nobody can read what is before the log start.
-			if (base > Math.max(next, row.logStartOffset))
+			// Nobody reads what is before the start here.
+			if (base > Math.max(next, start))
 				yield damageAt(segment.path, 0, `offsets ${next} to ${base - 1} are missing before this segment`);
 			next = yield* this.#segment(segment, row, base, cleaned.get(base));
 		}
-		if (Math.max(next, row.logStartOffset) < row.checkpointOffset)
+		if (Math.max(next, start) < row.checkpointOffset)
 			yield {
 				level: "damage",
 				file: folder,
 				position: 0,
 				what: `records end at offset ${next}, at the last checkpoint they ended at ${row.checkpointOffset}`,
 			};
+		const name = `${topic.name}-${row.number}`;
+		for (const what of tierHoles(this.#catalog.tier, row, name))
+			yield { level: "damage", file: joinPath(this.#dataFolder, CATALOG_FILE), position: 0, what };
 		// What the segments have behind the checkpoint does not count: it may not be durable.
-		this.#ends.set(row.id, { next: row.checkpointOffset, name: `${topic.name}-${row.number}` });
+		this.#ends.set(row.id, { next: row.checkpointOffset, name });
 	}
 
 	/** Where a crash came between the catalog and the names of a swap, the new segment still has its other name. */

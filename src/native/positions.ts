@@ -1,7 +1,9 @@
 /** From what a client names (earliest, latest, an offset, a time) to offsets, for subscribe and offsets. */
+
 import { BrokerError } from "../base/errors.ts";
 import type { Topic } from "../broker/topics.ts";
 import type { Partition } from "../log/partition.ts";
+import { offsetForTimestamp } from "../log/partition-times.ts";
 import { POSITION } from "./codec/protocol.ts";
 
 export type Position = readonly [
@@ -32,7 +34,7 @@ export function resolve(partitions: readonly Partition[], position: Position): n
 	if (kind === POSITION.TIMESTAMP) {
 		return Promise.all(
 			partitions.map(async (partition) => {
-				const found = await partition.offsetForTimestamp(value as number);
+				const found = await offsetForTimestamp(partition, value as number);
 				return Math.min(found?.offset ?? partition.lastStableOffset, partition.lastStableOffset);
 			}),
 		);

@@ -2,9 +2,11 @@
  * One seeded life of a log: appends, reads, checkpoints, topics, retention, clock steps, faults of
  * the disk and, again and again, a crash; after each the log is compared with the model.
  */
+
 import { BrokerError } from "../../src/base/errors.ts";
 import { SimulatedRandom } from "../../src/base/random-simulated.ts";
 import type { Partition } from "../../src/log/partition.ts";
+import { offsetForTimestamp } from "../../src/log/partition-times.ts";
 import { encodeBatch } from "../../src/record/batch.ts";
 import { encodeHeadersBlock, encodeKeyBlock } from "../../src/record/builder.ts";
 import {
@@ -282,7 +284,7 @@ export class Workload {
 				`${partition.topic}-${partition.number}: the first record from ${timestamp} on is ${expected?.offset}, not ${found?.offset}`,
 			);
 		};
-		this.#beside(partition, start, real.offsetForTimestamp(timestamp).then(check));
+		this.#beside(partition, start, offsetForTimestamp(real, timestamp).then(check));
 	}
 
 	#pick(): { partition: ModelPartition; real: Partition } | undefined {

@@ -1,7 +1,9 @@
 /** ListOffsets: the offset that belongs to a time, or to one of the times that Kafka gives a meaning of their own. */
+
 import { BrokerError } from "../../base/errors.ts";
 import type { Broker } from "../../broker/broker.ts";
 import { type Isolation, readableEnd } from "../../broker/data-wait.ts";
+import { newestTimestamp, offsetForTimestamp } from "../../log/partition-times.ts";
 import { api } from "../api.ts";
 import { errorNumber } from "../error-number.ts";
 import { findPartition } from "../find-partition.ts";
@@ -101,7 +103,7 @@ async function placeOf(
 			return NOWHERE;
 	}
 	const found =
-		timestamp === MAX_TIMESTAMP ? await partition.newestTimestamp() : await partition.offsetForTimestamp(timestamp);
+		timestamp === MAX_TIMESTAMP ? await newestTimestamp(partition) : await offsetForTimestamp(partition, timestamp);
 	if (found === undefined || found.offset >= readableEnd(partition, isolation)) return NOWHERE;
 	return { ...found, leaderEpoch: LEADER_EPOCH };
 }

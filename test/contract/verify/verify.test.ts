@@ -2,6 +2,7 @@
  * `verify` and `dump` on a data directory that a broker wrote, on a real disk: silent where it is sound, and for
  * each kind of damage the file and the place. The broker opened on the damaged directory serves the rest.
  */
+
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -12,6 +13,7 @@ import { systemRandom } from "../../../src/base/random.ts";
 import { Broker } from "../../../src/broker/broker.ts";
 import { dumpFile } from "../../../src/log/dump.ts";
 import type { Partition } from "../../../src/log/partition.ts";
+import { offsetForTimestamp } from "../../../src/log/partition-times.ts";
 import { type Finding, verifyDataDirectory } from "../../../src/log/verify.ts";
 import { decodeRecords, readBatchHeader } from "../../../src/record/batch.ts";
 import { EMPTY_HEADERS_BLOCK, encodeKeyBlock } from "../../../src/record/builder.ts";
@@ -217,7 +219,7 @@ describe("verify", () => {
 		expect(await readable(partition)).toEqual(all);
 		for (const offset of all) {
 			expect(readBatchHeader(await partition.read(offset, 1), 0).baseOffset).toBe(offset);
-			expect((await partition.offsetForTimestamp(1000 + offset))?.offset).toBe(offset);
+			expect((await offsetForTimestamp(partition, 1000 + offset))?.offset).toBe(offset);
 		}
 		expect(broker.catalog.losses()).toEqual([]);
 		await broker.stop();

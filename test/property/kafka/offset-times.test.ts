@@ -1,8 +1,10 @@
 /** Looking up offsets by time, against a walk over all records: times in any order, any codec, in memory, in files, behind deleted records. */
+
 import fc from "fast-check";
 import { it } from "vitest";
 import { deleteRecordsBefore } from "../../../src/log/delete-records.ts";
 import type { Partition } from "../../../src/log/partition.ts";
+import { newestTimestamp, offsetForTimestamp } from "../../../src/log/partition-times.ts";
 import { appendTo, batchOf, record, START_MS, startWorld } from "../../support/producer-batches.ts";
 
 const batch = fc.record({
@@ -41,7 +43,7 @@ it("finds the first record at or after a time, and the first of the newest ones"
 				};
 				for (const delta of asked) {
 					const time = START_MS + delta;
-					const found = await world.finish(partition.offsetForTimestamp(time));
+					const found = await world.finish(offsetForTimestamp(partition, time));
 					check(
 						`${time}`,
 						found,
@@ -50,7 +52,7 @@ it("finds the first record at or after a time, and the first of the newest ones"
 				}
 				const largest = Math.max(0, ...times.slice(start));
 				const newest = times.findIndex((one, offset) => offset >= start && one === largest);
-				check("newest", await world.finish(partition.newestTimestamp()), newest);
+				check("newest", await world.finish(newestTimestamp(partition)), newest);
 			},
 		),
 		{ numRuns: 60 },

@@ -1,8 +1,10 @@
 /** A partition read at every offset, with any size, from memory, from files or across both: always what was appended. */
+
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
 import type { Partition } from "../../../src/log/partition.ts";
+import { offsetForTimestamp } from "../../../src/log/partition-times.ts";
 import { readBatchHeader } from "../../../src/record/batch.ts";
 import { EMPTY_HEADERS_BLOCK, NULL_KEY_BLOCK } from "../../../src/record/builder.ts";
 import { recordsIn, World } from "../../simulation/world.ts";
@@ -99,7 +101,7 @@ describe("a partition", () => {
 				for (let timestamp = 0; timestamp <= 100; timestamp += 10) {
 					const first = values.findIndex((_, offset) => timestampOf(offset) >= timestamp);
 					const expected = first < 0 ? undefined : { offset: first, timestamp: timestampOf(first) };
-					expect(await world.finish(partition.offsetForTimestamp(timestamp))).toEqual(expected);
+					expect(await world.finish(offsetForTimestamp(partition, timestamp))).toEqual(expected);
 				}
 			}),
 			{ numRuns: 25 },

@@ -101,7 +101,7 @@ describe("a value", () => {
 		["compression.gzip.level", "0", "a whole number from 1 to 9, or -1"],
 		["message.timestamp.type", "createtime", "one of CreateTime, LogAppendTime"],
 		["leader.replication.throttled.replicas", "0", "* or a list of partition:broker"],
-		["remote.storage.enable", "true", "false, since there is no tiered storage"],
+		["remote.storage.enable", "yes", "true or false"],
 	])("%s=%j is refused, and the message says what would be right", (name, value, right) => {
 		const message = refusal(() => checkTopicConfig({ [name]: value }));
 		expect(message).toContain(`${name}=${JSON.stringify(value)}: `);

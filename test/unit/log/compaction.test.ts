@@ -1,8 +1,10 @@
 /** What compaction removes, what it keeps and for how long, and what readers find of a partition meanwhile. */
+
 import { describe, expect, it } from "vitest";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
 import { deleteRecordsBefore } from "../../../src/log/delete-records.ts";
 import type { Partition } from "../../../src/log/partition.ts";
+import { offsetForTimestamp } from "../../../src/log/partition-times.ts";
 import { decodeRecords, type EncodableRecord, encodeBatch, readBatchHeader } from "../../../src/record/batch.ts";
 import { DATA_FOLDER, World } from "../../simulation/world.ts";
 
@@ -349,9 +351,9 @@ describe("a reader", () => {
 			await world.clock.advance(1000);
 		}
 		await compact(world);
-		const found = await world.finish(one(world).offsetForTimestamp(times[0] as number));
+		const found = await world.finish(offsetForTimestamp(one(world), times[0] as number));
 		expect(found?.offset).toBe(13);
-		expect((await world.finish(one(world).offsetForTimestamp(times[16] as number)))?.offset).toBe(16);
+		expect((await world.finish(offsetForTimestamp(one(world), times[16] as number)))?.offset).toBe(16);
 	});
 });
 

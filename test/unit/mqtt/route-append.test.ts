@@ -1,4 +1,5 @@
 /** What becomes of a publish by its routes: records, copies, volatile events, and what is counted. */
+
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { appendEvent, type InboundEvent, type Place } from "../../../bridge/mqtt/append-event.ts";
 import { Destinations, PublishRefused } from "../../../bridge/mqtt/destinations.ts";
@@ -10,6 +11,7 @@ import { SimulatedDisk } from "../../../src/base/disk-simulated.ts";
 import { silentLogger } from "../../../src/base/logger.ts";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
 import { Broker } from "../../../src/broker/broker.ts";
+import { offsetForTimestamp } from "../../../src/log/partition-times.ts";
 import { decodeRecords, type LogRecord } from "../../../src/record/batch.ts";
 import { partitionForKey } from "../../../src/record/partitioner.ts";
 
@@ -162,7 +164,7 @@ describe("fields of the payload", () => {
 		expect(found.map(({ timestamp }) => timestamp)).toEqual([...times, now, now, now]);
 		expect([stats.routeTimestampsRefused, stats.routeFieldsMissing]).toEqual([2, 1]);
 		const partition = broker.topics.get("t")!.partitions[found[0]!.partition]!;
-		expect(await partition.offsetForTimestamp(now - 10)).toEqual({ offset: 2, timestamp: now + 60_000 });
+		expect(await offsetForTimestamp(partition, now - 10)).toEqual({ offset: 2, timestamp: now + 60_000 });
 	});
 
 	it("do not change when an event expires", async () => {
