@@ -184,6 +184,23 @@ describe("compaction", () => {
 		expect(known()).toBe(0);
 	});
 
+	it("keeps tombstones, markers and what is known of aborted records for good, where an object store has older copies", async () => {
+		const world = await newWorld({ "remote.storage.enable": "true" });
+		const transactional = { producerId: 5, producerEpoch: 0, isTransactional: true };
+		await append(world, ["a=1"]);
+		await append(world, ["b=1"], transactional);
+		await end(world, 5, "abort");
+		await append(world, ["a"]);
+		for (let i = 0; i < 3; i++) {
+			await compact(world);
+			await world.clock.advance(RETENTION_MS + 1);
+		}
+		expect(await read(world)).toEqual(["2 abort", "3 a"]);
+		expect(one(world).transactions.aborted(0, one(world).lastStableOffset)).toEqual([
+			{ producerId: 5, firstOffset: 1, lastOffset: 2 },
+		]);
+	});
+
 	it("keeps a marker while its transaction has records, and waits for one that is open", async () => {
 		const world = await newWorld();
 		const transactional = { producerId: 5, producerEpoch: 0, isTransactional: true };
