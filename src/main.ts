@@ -1,15 +1,17 @@
-/** Wires a gateway together from its configuration: seams, broker, doors; and takes it apart again. */
+/** Wires a gateway together from its configuration: seams, broker, tiered storage, doors; and takes it apart again. */
 import { Bridges } from "../bridge/mqtt/remote/bridges.ts";
 import { MqttDoor } from "../bridge/mqtt/server.ts";
 import { OUTPUT_HIGH_BYTES } from "../bridge/mqtt/transport.ts";
+import { OnDemandTiering } from "../tiering/on-demand.ts";
 import { HttpDoor } from "./admin/http-door.ts";
 import { systemClock } from "./base/clock.ts";
-import { NodeDisk } from "./base/disk.ts";
+import { joinPath, NodeDisk } from "./base/disk.ts";
 import type { Logger } from "./base/logger.ts";
 import { systemRandom } from "./base/random.ts";
 import { Broker } from "./broker/broker.ts";
 import { MAX_LONG } from "./catalog/config-value.ts";
 import { TOPIC_CONFIGS } from "./catalog/topic-config.ts";
+import { gatewayId, objectStoreOptions } from "./cli/object-store-options.ts";
 import { VERSION } from "./cli/version.ts";
 import { configAsText } from "./config/as-text.ts";
 import { type Config, isKeyName } from "./config/keys.ts";
@@ -75,6 +77,7 @@ export async function startGateway(config: Config, services: { readonly logger: 
 	);
 	if (broker.recovery.entries > 0) logger.info("recovered from the journal", { ...broker.recovery });
 	const listeners: Listener[] = [];
+	const tiering = new OnDemandTiering(broker, tieringOptions(config));
 	const mqtt = new MqttDoor(broker, mqttOptions(config));
 	const bridges = new Bridges(mqtt.engine, config.bridges, { disk: new NodeDisk(), random: systemRandom });
 	const native = new NativeDoor(
@@ -84,7 +87,7 @@ export async function startGateway(config: Config, services: { readonly logger: 
 			maxFrameBytes: config["native.max.frame.bytes"],
 			maxConnections: config["native.max.connections"],
 		},
-		{ status },
+		{ status, tier: tiering },
 	);
 	const kafka = new KafkaDoor(broker, kafkaOptions(config));
 	const http = new HttpDoor(
@@ -130,12 +133,14 @@ export async function startGateway(config: Config, services: { readonly logger: 
 	}
 
 	try {
+		await tiering.start();
 		listeners.push({ door: "mqtt", address: await mqtt.start() });
 		listeners.push({ door: "native", address: await native.start() });
 		listeners.push({ door: "kafka", address: await kafka.start() });
 		listeners.push({ door: "http", address: await http.start() });
 		bridges.start();
 	} catch (error) {
+		await tiering.stop();
 		await broker.stop();
 		throw error;
 	}
@@ -146,6 +151,7 @@ export async function startGateway(config: Config, services: { readonly logger: 
 		async stop() {
 			await bridges.stop();
 			await Promise.all([mqtt.stop(), native.stop(), kafka.stop(), http.stop()]);
+			await tiering.stop();
 			await broker.stop();
 		},
 	};
@@ -163,6 +169,7 @@ function kafkaOptions(config: Config): KafkaOptions {
 		maxRequestBytes: config["socket.request.max.bytes"],
 		maxConnections: config["kafka.max.connections"],
 		maxFetchBytes: config["fetch.max.bytes"],
+		remoteFetchMaxWaitMs: config["remote.fetch.max.wait.ms"],
 		idleTimeoutMs: config["connections.max.idle.ms"],
 		settings: configAsText(config, String(MAX_LONG)),
 	};
@@ -188,6 +195,35 @@ function mqttOptions(config: Config): ConstructorParameters<typeof MqttDoor>[1] 
 		redirectTo: config["mqtt.redirect.to"],
 		redirectWhen: config["mqtt.redirect.when"],
 		outputBudgetBytes: config["memory.budget.bytes"] / 4,
+	};
+}
+
+const CACHE_FOLDER = "tier-cache";
+
+function tieringOptions(config: Config): ConstructorParameters<typeof OnDemandTiering>[1] {
+	const store = objectStoreOptions(config, config["data.directory"]);
+	return {
+		gatewayId: gatewayId(config),
+		writer: `headwater ${VERSION}`,
+		schedule: config["tier.schedule"],
+		window: config["tier.window"],
+		uploadBytes: config["tier.upload.bytes"],
+		uploadAgeMs: config["tier.upload.age.ms"],
+		bundleBytes: config["tier.bundle.bytes"],
+		cacheFolder: joinPath(config["data.directory"], CACHE_FOLDER),
+		cacheBytes: config["tier.cache.bytes"],
+		windowBytes: config["tier.read.window.bytes"],
+		uplink: store.url.startsWith("s3:")
+			? {
+					bytesPerSecond: config["uplink.bytes.per.second"],
+					bytesPerDay: config["uplink.bytes.per.day"],
+					bytesPerMonth: config["uplink.bytes.per.month"],
+				}
+			: undefined,
+		openStore: async () => {
+			const { openStoreProcess } = await import("../tiering/open-store.ts");
+			return openStoreProcess(store, process.argv[1] as string);
+		},
 	};
 }
 

@@ -53,7 +53,7 @@ export interface ObjectStore {
 	abortUpload(upload: UploadId): Promise<void>;
 	/** Uploads that were begun and neither completed nor aborted, of keys that begin with `prefix`. */
 	uploads(prefix: string): Promise<UploadId[]>;
-	/** `bytes` from `position` on; fewer only at the object's end. Rejects with `not-found`. */
+	/** `bytes` from `position` on, in memory that is the caller's alone; fewer only at the object's end. Rejects with `not-found`. */
 	get(key: string, position: number, bytes: number): Promise<Buffer>;
 	/** The last `bytes`, and how large the object is: one request. Rejects with `not-found`. */
 	getLast(key: string, bytes: number): Promise<{ readonly bytes: Buffer; readonly sizeBytes: number }>;

@@ -2,10 +2,12 @@
  * Subscribers that fell behind, or come back after an absence, read the log at their own pace until they have reached
  * the live end of the partition, and are live there again: no gap, nothing twice, in order. A turn ends when the
  * window is full or the socket does not drain; an acknowledgement, the drain or the sweep begins the next. Few reads run at once
- * and few results are held, so that any number of slow subscribers costs little memory.
+ * and few results are held, so that any number of slow subscribers costs little memory. What only the object store has is read
+ * apart (tiered-catch-up.ts): a track that waits for it is passed over meanwhile, and nobody else waits.
  */
 import { BrokerError } from "../../src/base/errors.ts";
 import type { Broker } from "../../src/broker/broker.ts";
+import { comesLater } from "../../src/log/tier.ts";
 import type { Deliveries, Feed } from "./delivery.ts";
 import type { Outbox, Track } from "./outbox.ts";
 import type { RetainedDelivery } from "./retained-delivery.ts";
@@ -13,6 +15,7 @@ import type { Session } from "./session.ts";
 import { SharedReads } from "./shared-reads.ts";
 import type { DoorStats } from "./stats.ts";
 import type { StoredEvent } from "./stored-event.ts";
+import { TieredCatchUp } from "./tiered-catch-up.ts";
 import { filterMatches } from "./topic-filter.ts";
 
 const READ_BYTES = 64 * 1024;
@@ -26,11 +29,12 @@ export class CatchUp {
 	readonly #retained: RetainedDelivery;
 	readonly #stats: DoorStats;
 	readonly #shared = new SharedReads();
+	readonly #tiered: TieredCatchUp;
 	#reads = 0;
 	/** Those that wait for their turn to read. */
 	readonly #waiting = new Set<Outbox>();
-	/** Those that hold a result, oldest first. */
-	readonly #holders = new Set<Outbox>();
+	/** What is held, oldest first. */
+	readonly #holders = new Map<{ readonly bytes: Buffer }, { readonly outbox: Outbox; readonly partition: number }>();
 	/** To be run in the next turn. */
 	readonly #rewound = new Set<Outbox>();
 
@@ -45,6 +49,12 @@ export class CatchUp {
 		this.#deliveries = deliveries;
 		this.#retained = retained;
 		this.#stats = stats;
+		this.#tiered = new TieredCatchUp(broker.clock, {
+			read: (partition, offset, patienceMs) => this.#shared.read(partition, offset, READ_BYTES, patienceMs),
+			found: ({ outbox, feed, track }, bytes, from) => this.#found(outbox, feed, track, bytes, from),
+			failed: ({ outbox, feed, track }, error) => this.#failed(outbox, feed, track, error),
+			back: ({ outbox }) => this.#runAgain(outbox),
+		});
 		deliveries.fellBehind = (outbox) => {
 			// All connections together had too much: nothing of its own will wake it.
 			if (outbox.windowOpen && !outbox.link.output.pending) this.#soon(outbox);
@@ -59,16 +69,17 @@ export class CatchUp {
 	run(outbox: Outbox, patiently = false): void {
 		if (outbox.closed || outbox.waits || !this.#retained.run(outbox, patiently)) return;
 		const { link } = outbox;
-		while (!outbox.closed && !outbox.reading && outbox.tracks !== undefined) {
+		while (!outbox.closed && outbox.tracks !== undefined) {
 			if (link.output.blocked || (!outbox.worthwhile && !patiently)) return;
 			const { tracks } = outbox;
-			const first = tracks.entries().next().value;
-			if (first === undefined) {
+			if (tracks.size === 0) {
 				outbox.tracks = undefined;
 				unbound(outbox);
 				return;
 			}
-			const [id, track] = first;
+			const next = this.#nextTrack(outbox, tracks);
+			if (next === undefined) return;
+			const [id, track] = next;
 			const feed = this.#deliveries.feeds.get(id);
 			if (feed === undefined || track.next >= feed.next) {
 				if (feed === undefined) outbox.dropRepeats(id, Number.POSITIVE_INFINITY); // the topic was deleted
@@ -83,13 +94,30 @@ export class CatchUp {
 		}
 	}
 
+	/** What is held goes first; else in turn, but for tracks that wait for the object store. */
+	#nextTrack(outbox: Outbox, tracks: ReadonlyMap<number, Track>): readonly [number, Track] | undefined {
+		for (const id of outbox.held?.keys() ?? []) {
+			const track = tracks.get(id);
+			if (track !== undefined) return [id, track];
+			this.#release(outbox, id);
+		}
+		if (outbox.reading) return undefined;
+		for (const each of tracks) if (!this.#tiered.waits(outbox, each[1])) return each;
+		return undefined;
+	}
+
 	/** From memory, from what is held, or by a read that goes on later. False: nothing more now. */
 	#advance(outbox: Outbox, feed: Feed, track: Track): boolean {
-		const { id } = feed.partition;
-		if (outbox.held?.partition === id) {
-			const done = this.#send(outbox, feed, track, outbox.held.bytes);
+		const { id, logStartOffset, localStartOffset } = feed.partition;
+		const held = outbox.held?.get(id);
+		if (held !== undefined) {
+			const done = this.#send(outbox, feed, track, held.bytes);
 			if (done) this.#release(outbox, id);
 			return done;
+		}
+		if (track.next >= logStartOffset && track.next < localStartOffset) {
+			this.#tiered.ask({ outbox, feed, track });
+			return true;
 		}
 		const batches = track.next >= feed.partition.logStartOffset ? feed.partition.readTail(track.next) : undefined;
 		if (batches === undefined || batches.length === 0) {
@@ -176,44 +204,59 @@ export class CatchUp {
 				this.#again(outbox);
 				return;
 			}
-			const { partition } = feed;
 			const from = track.next;
-			const bytes = await this.#shared.read(partition, from, READ_BYTES);
-			if (outbox.closed) return;
-			if (outbox.track(id) !== track || track.next !== from) {
-				// It went elsewhere meanwhile: read from there.
-			} else if (bytes.length === 0) track.next = Math.max(track.next, feed.next);
-			else this.#hold(outbox, id, bytes);
+			const bytes = await this.#shared.read(feed.partition, from, READ_BYTES, 0);
+			this.#found(outbox, feed, track, bytes, from);
 		} catch (error) {
-			if (outbox.closed || id === undefined || track === undefined || feed === undefined) return;
-			if (
-				this.#deliveries.feeds.get(id) === feed &&
-				!(error instanceof BrokerError && error.code === "OFFSET_OUT_OF_RANGE")
-			) {
-				this.#broker.logger.error("an MQTT subscriber could not catch up; it will be tried again", {
-					clientId: outbox.session.clientId,
-					topic: feed.partition.topic,
-					partition: feed.partition.number,
-					offset: track.next,
-					error: error instanceof Error ? error.message : String(error),
-				});
+			if (outbox.closed || track === undefined || feed === undefined) return;
+			// It may have left this machine meanwhile: then the object store is asked.
+			const isMoved = comesLater(error) && track.next < feed.partition.localStartOffset;
+			if (!isMoved && !this.#failed(outbox, feed, track, error)) {
 				outbox.reading = false; // the sweep tries again
 				return;
 			}
-			if (outbox.track(id) !== track) {
-				this.#again(outbox);
-				return;
-			}
-			const start = feed.partition.logStartOffset;
-			this.#stats.overtakenByRetention += Math.max(0, start - Math.max(track.next, track.sentBelow));
-			outbox.dropRepeats(feed.partition.id, start);
-			track.next = start > track.next ? start : feed.next;
 		}
 		this.#again(outbox);
 	}
 
+	#found(outbox: Outbox, feed: Feed, track: Track, bytes: Buffer, from: number): void {
+		const { id } = feed.partition;
+		// Unless it went elsewhere meanwhile: it is read from there.
+		if (outbox.closed || outbox.track(id) !== track || track.next !== from) return;
+		if (bytes.length === 0) track.next = Math.max(track.next, feed.next);
+		else this.#hold(outbox, id, bytes);
+	}
+
+	/** False: it cannot go on now. */
+	#failed(outbox: Outbox, feed: Feed, track: Track, error: unknown): boolean {
+		const { partition } = feed;
+		if (
+			this.#deliveries.feeds.get(partition.id) === feed &&
+			!(error instanceof BrokerError && error.code === "OFFSET_OUT_OF_RANGE")
+		) {
+			this.#broker.logger.error("an MQTT subscriber could not catch up; it will be tried again", {
+				clientId: outbox.session.clientId,
+				topic: partition.topic,
+				partition: partition.number,
+				offset: track.next,
+				error: error instanceof Error ? error.message : String(error),
+			});
+			return false;
+		}
+		if (outbox.track(partition.id) !== track) return true;
+		const start = partition.logStartOffset;
+		this.#stats.overtakenByRetention += Math.max(0, start - Math.max(track.next, track.sentBelow));
+		outbox.dropRepeats(partition.id, start);
+		track.next = start > track.next ? start : feed.next;
+		return true;
+	}
+
 	#again(outbox: Outbox): void {
 		outbox.reading = false;
+		this.#runAgain(outbox);
+	}
+
+	#runAgain(outbox: Outbox): void {
 		try {
 			this.run(outbox);
 		} catch (error) {
@@ -225,13 +268,14 @@ export class CatchUp {
 	}
 
 	#hold(outbox: Outbox, partition: number, bytes: Buffer): void {
-		outbox.held = { partition, bytes };
-		this.#holders.delete(outbox);
-		this.#holders.add(outbox);
+		this.#release(outbox, partition);
+		const held = { bytes };
+		outbox.held ??= new Map();
+		outbox.held.set(partition, held);
+		this.#holders.set(held, { outbox, partition });
 		if (this.#holders.size <= HELD) return;
 		const oldest = this.#holders.values().next().value!;
-		oldest.held = undefined; // it reads again when it can go on
-		this.#holders.delete(oldest);
+		this.#release(oldest.outbox, oldest.partition); // it reads again when it can go on
 	}
 
 	/** It went back, and nothing of its own may wake it. */
@@ -246,16 +290,19 @@ export class CatchUp {
 	}
 
 	#release(outbox: Outbox, partition: number): void {
-		if (outbox.held?.partition !== partition) return;
-		outbox.held = undefined;
-		this.#holders.delete(outbox);
+		const held = outbox.held?.get(partition);
+		if (held === undefined) return;
+		this.#holders.delete(held);
+		outbox.held!.delete(partition);
+		if (outbox.held!.size === 0) outbox.held = undefined;
 	}
 
 	/** The subscriber has gone. */
 	forget(outbox: Outbox): void {
 		this.#waiting.delete(outbox);
 		this.#rewound.delete(outbox);
-		this.#holders.delete(outbox);
+		this.#tiered.forget(outbox);
+		for (const held of outbox.held?.values() ?? []) this.#holders.delete(held);
 		outbox.held = undefined;
 	}
 }

@@ -62,6 +62,8 @@ export class Connection implements TransportHandler, PacketHandler, Recipient {
 	topicAliases: Map<number, string> | undefined;
 	/** Those that we have given numbers to. */
 	aliases: TopicAliases | undefined;
+	/** Under way: a SUBSCRIBE or UNSUBSCRIBE that waits for the log. handle-subscribe.ts owns it. */
+	subscribing: Promise<void> | undefined;
 	/** Publishes of QoS 1 and 2 that the client waits for an answer to. */
 	unanswered = 0;
 	/** Ticks without a packet after which the client is gone; 0: never. */

@@ -7,6 +7,7 @@
 import { BrokerError } from "../../src/base/errors.ts";
 import type { Broker } from "../../src/broker/broker.ts";
 import type { Partition } from "../../src/log/partition.ts";
+import { comesLater } from "../../src/log/tier.ts";
 import { AWAITS_PUBACK, AWAITS_PUBCOMP, type Delivery, type Outbox } from "./outbox.ts";
 import type { Routes } from "./routes.ts";
 import type { Session } from "./session.ts";
@@ -18,6 +19,8 @@ import { type Interest, joined, type Subscription, SubscriptionTrie } from "./su
 import { filterMatches, filtersOverlap } from "./topic-filter.ts";
 
 const READ_BYTES = 256 * 1024;
+/** When what the object store cannot give now is asked for again. */
+const RETRY_MS = 1000;
 const NOBODY: readonly Interest<Target>[] = [];
 
 /** Whom events go to. */
@@ -28,7 +31,7 @@ export class Feed {
 	readonly partition: Partition;
 	/** The next offset that live subscribers get. */
 	next: number;
-	/** Reading from a file because memory no longer had it. */
+	/** Reading from a file, or from the object store, because memory no longer had it. */
 	reading = false;
 	/** No subscription follows it: it ends where the partition ended when a returning session had to be sent something again. */
 	visited = false;
@@ -163,6 +166,11 @@ export class Deliveries {
 				while (at < bytes.length) at = this.#dispatch(feed, bytes, at);
 			}
 		} catch (error) {
+			if (comesLater(error) && this.feeds.get(feed.partition.id) === feed) {
+				// Whoever keeps the object store reports it. Nothing is passed over.
+				this.#broker.clock.after(RETRY_MS, () => void this.#readOn(feed));
+				return;
+			}
 			if (error instanceof BrokerError && error.code === "OFFSET_OUT_OF_RANGE") {
 				const start = feed.partition.logStartOffset;
 				if (start > feed.next) this.#stats.overtakenByRetention += start - feed.next;
@@ -170,9 +178,8 @@ export class Deliveries {
 			} else {
 				this.#skipDamage(feed, error);
 			}
-		} finally {
-			feed.reading = false;
 		}
+		feed.reading = false;
 	}
 
 	/** What cannot be read here cannot be delivered live; storage's own checks report it, the door goes on. */

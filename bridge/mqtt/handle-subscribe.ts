@@ -1,11 +1,15 @@
-/** SUBSCRIBE and UNSUBSCRIBE (sections 3.8 and 3.10). A kept session's answer leaves when the session's row is durable. */
+/**
+ * SUBSCRIBE and UNSUBSCRIBE (sections 3.8 and 3.10). A kept session's answer leaves when the session's row is durable. They take
+ * effect in their order: behind one whose replay has to ask a slow object store for its start the next one waits, nothing else does.
+ */
 import { BrokerError } from "../../src/base/errors.ts";
+import { Patience } from "../../src/base/patience.ts";
 import type { Packet, Subscription as Requested, SubscribePacket, UnsubscribePacket } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason-codes.ts";
 import type { Connection } from "./connection.ts";
 import { type FilterKind, filterKind } from "./filter-kind.ts";
 import { Outbox } from "./outbox.ts";
-import { replayStarts } from "./replay.ts";
+import { ReplaySearch } from "./replay.ts";
 import type { Session } from "./session.ts";
 import { Subscription } from "./subscriptions.ts";
 
@@ -24,53 +28,84 @@ const FILTER_CHARACTERS_MAX = 262_144;
 /** Where each partition's replay begins, by the filter that asks for it. */
 type Starts = ReadonlyMap<string, ReadonlyMap<number, number>>;
 const NO_REPLAYS: Starts = new Map();
+/** How long the object store may take to tell where a replay begins before the client's other packets go on, and then at a time. */
+const FIRST_LOOK_MS = 1_000;
+const LOOK_MS = 10_000;
+/** Between two looks. */
+const RETRY_MS = 1_000;
 
 export function handleSubscribe(connection: Connection, session: Session, packet: SubscribePacket): void {
+	const { engine } = connection;
 	const replays = packet.subscriptions.filter(({ filter }) => filterKind(filter)?.kind === "replay");
 	if (replays.length > 0) {
-		void subscribeWithReplays(connection, session, packet, replays);
+		inOrder(connection, session, (goOn) => subscribeWithReplays(connection, session, packet, replays, goOn));
 		return;
 	}
-	const { log } = connection.engine.broker;
-	if (log.idle) {
+	const { log } = engine.broker;
+	if (log.idle && connection.subscribing === undefined) {
 		subscribeAll(connection, session, packet, NO_REPLAYS);
 		return;
 	}
-	// What this client published before is before its subscription: that begins behind the commits under way.
-	connection.busy();
-	const behind = () => {
+	inOrder(connection, session, async () => {
+		// What this client published before is before its subscription: that begins behind the commits under way. The
+		// commit's events go to subscribers right after its listeners were called.
+		if (!log.idle) await new Promise<void>((resolve) => log.onCommit({ committed: resolve }));
+		if (connection.session === session) subscribeAll(connection, session, packet, NO_REPLAYS);
+	});
+}
+
+/**
+ * Runs `work` when those before it are done. No packet of the client is read until then, or until `work` says that they may
+ * go on.
+ */
+function inOrder(connection: Connection, session: Session, work: (goOn: () => void) => Promise<void>): void {
+	const before = connection.subscribing;
+	let waits = true;
+	const goOn = (): void => {
+		if (waits) connection.idle();
+		waits = false;
+	};
+	const run = async (): Promise<void> => {
+		await before;
 		try {
-			if (connection.session === session) subscribeAll(connection, session, packet, NO_REPLAYS);
+			if (connection.session === session) await work(goOn);
 		} catch (error) {
 			connection.fail(error);
 		}
-		connection.idle();
+		if (connection.subscribing === over) connection.subscribing = undefined;
+		goOn();
 	};
-	// The commit's events go to subscribers right after its listeners were called.
-	log.onCommit({ committed: () => queueMicrotask(behind) });
+	connection.busy();
+	const over = run();
+	connection.subscribing = over;
 }
 
-/** Where a time lies in the log is looked up on the disk; meanwhile nothing more is read from this client. */
+/** Where a time lies in the log is looked up on the disk, or in the object store: that may be away for a while. */
 async function subscribeWithReplays(
 	connection: Connection,
 	session: Session,
 	packet: SubscribePacket,
 	replays: readonly Requested[],
+	goOn: () => void,
 ): Promise<void> {
 	const { engine } = connection;
-	connection.busy();
-	try {
-		const starts = new Map<string, ReadonlyMap<number, number>>();
-		for (const { filter } of replays) {
-			const kind = filterKind(filter);
-			if (kind?.kind === "replay") starts.set(filter, await replayStarts(engine, kind.match, kind.start));
-		}
-		if (connection.session === session) subscribeAll(connection, session, packet, starts);
-	} catch (error) {
-		connection.fail(error);
-	} finally {
-		connection.idle();
+	const { clock } = engine.broker;
+	const searches = new Map<string, ReplaySearch>();
+	for (const { filter } of replays) {
+		const kind = filterKind(filter);
+		if (kind?.kind === "replay") searches.set(filter, new ReplaySearch(engine, kind.match, kind.start));
 	}
+	for (let patienceMs = FIRST_LOOK_MS; ; patienceMs = LOOK_MS) {
+		const patience = new Patience(clock, patienceMs);
+		let isComplete = true;
+		for (const search of searches.values()) isComplete = (await search.look(patience)) && isComplete;
+		if (connection.session !== session || connection.ended) return;
+		if (isComplete) break;
+		goOn();
+		await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve));
+	}
+	const starts = new Map([...searches].map(([filter, search]) => [filter, search.starts]));
+	subscribeAll(connection, session, packet, starts);
 }
 
 function subscribeAll(connection: Connection, session: Session, packet: SubscribePacket, starts: Starts): void {
@@ -188,6 +223,11 @@ function sendCurrent(connection: Connection, session: Session, current: readonly
 }
 
 export function handleUnsubscribe(connection: Connection, session: Session, packet: UnsubscribePacket): void {
+	if (connection.subscribing === undefined) unsubscribeAll(connection, session, packet);
+	else inOrder(connection, session, async () => unsubscribeAll(connection, session, packet));
+}
+
+function unsubscribeAll(connection: Connection, session: Session, packet: UnsubscribePacket): void {
 	const { engine } = connection;
 	const reasonCodes = packet.filters.map((filter) => {
 		const subscription = session.subscriptions?.get(filter);

@@ -112,9 +112,9 @@ export class Outbox implements PublishOptions {
 	readonly #stats: DoorStats;
 	readonly #ledger: DeliveryLedger | undefined;
 
-	/** Catching up: a read is under way, or its result is not used up. catch-up.ts owns these. */
+	/** Catching up: a read of a file is under way; results that are not used up, by partition id. catch-up.ts owns these. */
 	reading = false;
-	held: { readonly partition: number; readonly bytes: Buffer } | undefined;
+	held: Map<number, { readonly bytes: Buffer }> | undefined;
 	/** The connection is gone. */
 	closed = false;
 	/** A SUBACK that goes before the rest waits for its commit. */

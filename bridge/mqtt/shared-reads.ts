@@ -13,11 +13,11 @@ export class SharedReads {
 	readonly #reads = new Map<string, Promise<Buffer>>();
 
 	/** As Partition.read. The bytes are shared: nobody may change them. */
-	read(partition: Partition, offset: number, maxBytes: number): Promise<Buffer> {
+	read(partition: Partition, offset: number, maxBytes: number, patienceMs: number): Promise<Buffer> {
 		const key = `${partition.id}:${offset}`;
 		const known = this.#reads.get(key);
 		if (known !== undefined) return known;
-		const read = partition.read(offset, maxBytes);
+		const read = partition.read(offset, maxBytes, undefined, undefined, patienceMs);
 		this.#reads.set(key, read);
 		if (this.#reads.size > KEPT) this.#reads.delete(this.#reads.keys().next().value!);
 		const forget = () => {

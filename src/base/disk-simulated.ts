@@ -7,7 +7,7 @@
  * Faults on order: no space, errors of chosen operations, a sync that lies, bit rot, a power cut or
  * the end of the process at the nth operation from now.
  */
-import type { Disk, DiskFile } from "./disk.ts";
+import type { Disk, DiskFile, FileStatus } from "./disk.ts";
 import {
 	type DiskOperation,
 	type FileCounters,
@@ -37,6 +37,8 @@ export interface SimulatedDiskOptions {
 	readonly schedule?: (complete: () => void, operation: "read" | "sync") => void;
 	/** See `TearOptions`; true without it. */
 	readonly tearNeighbours?: boolean;
+	/** The clock that files are dated by, milliseconds since 1970; without it they are of 1970. */
+	readonly now?: () => number;
 	/** Called when the power goes, before anything can react to it. */
 	readonly onStop?: () => void;
 }
@@ -45,6 +47,11 @@ type Entry = FileEntry | FolderEntry;
 
 class FileEntry {
 	readonly content = new SimulatedContent();
+	modifiedMs: number;
+
+	constructor(nowMs: number) {
+		this.modifiedMs = nowMs;
+	}
 }
 
 class FolderEntry {
@@ -74,12 +81,14 @@ export class SimulatedDisk implements Disk {
 	readonly #random: SimulatedRandom;
 	readonly #schedule: (complete: () => void, operation: "read" | "sync") => void;
 	readonly #tear: { readonly tearNeighbours: boolean };
+	readonly #now: () => number;
 	readonly #onStop: () => void;
 
 	constructor(options: SimulatedDiskOptions = {}) {
 		this.#random = options.random ?? new SimulatedRandom("disk");
 		this.#schedule = options.schedule ?? ((complete) => queueMicrotask(complete));
 		this.#tear = { tearNeighbours: options.tearNeighbours ?? true };
+		this.#now = options.now ?? (() => 0);
 		this.#onStop = options.onStop ?? (() => {});
 	}
 
@@ -193,12 +202,12 @@ export class SimulatedDisk implements Disk {
 			const { folder, name } = this.#parent(file, "open");
 			let entry = folder.cached.get(name);
 			if (entry === undefined && mode === "create") {
-				entry = new FileEntry();
+				entry = new FileEntry(this.#now());
 				this.#rename([{ folder, name, entry }]);
 			}
 			if (entry === undefined) throw systemError("ENOENT", "open", file);
 			if (entry instanceof FolderEntry) throw systemError("EISDIR", "open", file);
-			return new SimulatedFile(this.#handle(file), entry.content, mode !== "read");
+			return new SimulatedFile(this.#handle(file, entry), entry.content, mode !== "read");
 		});
 	}
 
@@ -211,6 +220,14 @@ export class SimulatedDisk implements Disk {
 		this.#enter();
 		const entry = this.#lookup(file);
 		return entry instanceof FileEntry ? entry.content.sizeBytes : entry === undefined ? undefined : 4096;
+	}
+
+	status(name: string): FileStatus | undefined {
+		this.#enter();
+		const entry = this.#lookup(name);
+		if (entry === undefined) return undefined;
+		if (entry instanceof FolderEntry) return { kind: "folder", sizeBytes: 4096, modifiedMs: 0 };
+		return { kind: "file", sizeBytes: entry.content.sizeBytes, modifiedMs: entry.modifiedMs };
 	}
 
 	list(folder: string): string[] {
@@ -252,6 +269,17 @@ export class SimulatedDisk implements Disk {
 				{ ...target, entry },
 				{ ...source, entry: undefined },
 			]);
+		});
+	}
+
+	link(from: string, to: string): void {
+		this.#perform("link", from, () => {
+			const entry = this.#lookup(from);
+			if (entry === undefined) throw systemError("ENOENT", "link", from);
+			if (entry instanceof FolderEntry) throw systemError("EPERM", "link", from);
+			const target = this.#parent(to, "link");
+			if (target.folder.cached.has(target.name)) throw systemError("EEXIST", "link", from);
+			this.#rename([{ ...target, entry }]);
 		});
 	}
 
@@ -303,7 +331,7 @@ export class SimulatedDisk implements Disk {
 
 	// Within.
 
-	#handle(file: string): FileHost {
+	#handle(file: string, entry: FileEntry): FileHost {
 		const boot = this.#boot;
 		const counters = this.#counters.get(normal(file)) ?? { writes: 0, bytesWritten: 0, syncs: 0 };
 		this.#counters.set(normal(file), counters);
@@ -316,6 +344,7 @@ export class SimulatedDisk implements Disk {
 			lies: () => this.syncLies,
 			perform: (operation, task) => {
 				if (boot !== this.#boot) throw new PowerLossError(`${file} was opened before the restart`);
+				if (operation === "write" || operation === "truncate") entry.modifiedMs = this.#now();
 				return this.#perform(operation, file, task);
 			},
 			fault: (operation) => this.#fault(operation, file),
@@ -404,11 +433,18 @@ export class SimulatedDisk implements Disk {
 		return { folder, name: last };
 	}
 
-	#usedBytes(folder = this.#root): number {
+	/** A file counts once, however many names it has. */
+	#usedBytes(): number {
+		const files = new Set<FileEntry>();
+		const walk = (folder: FolderEntry): void => {
+			for (const entry of folder.cached.values()) {
+				if (entry instanceof FolderEntry) walk(entry);
+				else files.add(entry);
+			}
+		};
+		walk(this.#root);
 		let used = 0;
-		for (const entry of folder.cached.values()) {
-			used += entry instanceof FolderEntry ? this.#usedBytes(entry) : entry.content.sizeBytes;
-		}
+		for (const { content } of files) used += content.sizeBytes;
 		return used;
 	}
 }

@@ -27,17 +27,30 @@ export interface DiskFile {
 	close(): void;
 }
 
+/** What there is by a name. */
+export interface FileStatus {
+	/** A symbolic link is `other`, whatever it leads to. */
+	readonly kind: "file" | "folder" | "other";
+	readonly sizeBytes: number;
+	/** By the clock of the machine that has the file system, milliseconds since 1970; FAT knows even seconds only. */
+	readonly modifiedMs: number;
+}
+
 export interface Disk {
 	/** `read`: must exist. `write`: must exist. `create`: opened for reading and writing, made when missing. */
 	open(file: string, mode: "read" | "write" | "create"): DiskFile;
 	exists(name: string): boolean;
 	/** Bytes, or undefined when there is no such file. */
 	fileSize(file: string): number | undefined;
+	/** undefined when there is nothing by that name. */
+	status(name: string): FileStatus | undefined;
 	/** Names in a folder, unsorted; empty when there is no such folder. */
 	list(folder: string): string[];
 	/** With its parents; no error when it exists. */
 	makeDirectory(folder: string): void;
 	rename(from: string, to: string): void;
+	/** Gives a file a second name, in one step; EEXIST where there is something by that name. FAT knows no such thing: EPERM. */
+	link(from: string, to: string): void;
 	remove(file: string): void;
 	/** With all that is in it; no error when it does not exist. */
 	removeDirectory(folder: string): void;
@@ -155,6 +168,18 @@ export class NodeDisk implements Disk {
 		return fs.statSync(file, { throwIfNoEntry: false })?.size;
 	}
 
+	status(name: string): FileStatus | undefined {
+		try {
+			const stats = fs.lstatSync(name);
+			const kind = stats.isFile() ? "file" : stats.isDirectory() ? "folder" : "other";
+			return { kind, sizeBytes: stats.size, modifiedMs: Math.floor(stats.mtimeMs) };
+		} catch (error) {
+			const { code } = error as NodeJS.ErrnoException;
+			if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+			throw error;
+		}
+	}
+
 	list(folder: string): string[] {
 		try {
 			return fs.readdirSync(folder);
@@ -170,6 +195,10 @@ export class NodeDisk implements Disk {
 
 	rename(from: string, to: string): void {
 		fs.renameSync(from, to);
+	}
+
+	link(from: string, to: string): void {
+		fs.linkSync(from, to);
 	}
 
 	remove(file: string): void {

@@ -13,6 +13,7 @@ export type DiskOperation =
 	| "sync"
 	| "truncate"
 	| "rename"
+	| "link"
 	| "remove"
 	| "makeDirectory"
 	| "syncDirectory";

@@ -14,7 +14,7 @@ import { CatalogInUse, type DatabaseLocation } from "../catalog/database.ts";
 import type { TopicConfig } from "../catalog/topic-config.ts";
 import { Cleaner, type CleanerOptions } from "../log/cleaner.ts";
 import type { JournalOptions } from "../log/journal.ts";
-import { CATALOG_FILE } from "../log/layout.ts";
+import { CATALOG_FILE, RESTORING_FOLDER } from "../log/layout.ts";
 import type { Log } from "../log/log.ts";
 import { type OpenedLog, openLog } from "../log/open-log.ts";
 import { enforceRetention } from "../log/retention.ts";
@@ -122,6 +122,7 @@ export class Broker {
 	static open(options: BrokerOptions, seams: BrokerSeams): Broker {
 		const { disk } = seams;
 		disk.makeDirectory(options.dataFolder);
+		refuseUnfinished(options, disk);
 		const catalog = openCatalog(options, disk);
 		try {
 			return new Broker(options, seams, catalog);
@@ -154,6 +155,15 @@ export class Broker {
 }
 
 const PID_FILE = "gateway.pid";
+
+/** An empty gateway in the place of one that is being restored would take what belongs to that. */
+function refuseUnfinished({ dataFolder }: BrokerOptions, disk: Disk): void {
+	const unfinished = joinPath(dataFolder, RESTORING_FOLDER);
+	if (!disk.exists(unfinished) || disk.exists(joinPath(dataFolder, CATALOG_FILE))) return;
+	throw new StartError(
+		`a restore to ${dataFolder} was cut short: run headwater tier restore again, or remove ${unfinished} to begin with nothing`,
+	);
+}
 
 function openCatalog(options: BrokerOptions, disk: Disk): Catalog {
 	const pidFile = joinPath(options.dataFolder, PID_FILE);

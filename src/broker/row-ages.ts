@@ -20,7 +20,7 @@ export interface AgeWalk {
 }
 
 /** A time before this was read from a clock that had not been set. */
-const CLOCK_SET_MS = Date.UTC(2023, 0, 1);
+export const CLOCK_SET_MS = Date.UTC(2023, 0, 1);
 /** Wall time is so much ahead of where monotonic time would have it: it was stepped. */
 const STEP_MS = 3_600_000;
 

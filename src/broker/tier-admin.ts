@@ -90,11 +90,17 @@ export interface TierVerifyResult {
 }
 
 export interface TierAdmin {
-	status(): TierStatus;
+	/** Whether there is anything to tell: a topic is tiered, or was. Who asks all the same makes it so. */
+	readonly isActive: boolean;
+	status(): Promise<TierStatus>;
 	/** Uploads what is pending now, window and schedule aside. Resolves when that is done; rejects with BrokerError. */
 	run(): Promise<void>;
 	/** Of a topic, or of all: by topic, partition and offset, from behind `after` on. */
-	ranges(topic: string | undefined, after: TierRange | undefined, limit: number): TierRange[];
-	/** Compares store and catalog; `deep`: reads every byte of every object. */
-	verify(deep: boolean, progress: (done: TierVerifyResult) => void): AsyncIterable<TierFinding>;
+	ranges(
+		topic: string | undefined,
+		after: Pick<TierRange, "topic" | "partition" | "baseOffset"> | undefined,
+		limit: number,
+	): Promise<TierRange[]>;
+	/** Compares store and catalog; `deep`: reads every byte of every object. Ends soon, without an error, when `signal` says so. */
+	verify(deep: boolean, progress: (done: TierVerifyResult) => void, signal?: AbortSignal): AsyncIterable<TierFinding>;
 }

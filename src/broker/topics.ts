@@ -55,6 +55,8 @@ export interface TopicDescription {
 	readonly partitions: readonly {
 		number: number;
 		logStartOffset: number;
+		localStartOffset: number;
+		tieredOffset: number;
 		highWatermark: number;
 		endOffset: number;
 		sizeBytes: number;
@@ -253,6 +255,8 @@ export class Topics {
 			partitions: topic.partitions.map((partition) => ({
 				number: partition.number,
 				logStartOffset: partition.logStartOffset,
+				localStartOffset: partition.localStartOffset,
+				tieredOffset: partition.tieredOffset,
 				highWatermark: partition.highWatermark,
 				endOffset: partition.endOffset,
 				sizeBytes: partition.sizeBytes,

@@ -4,7 +4,13 @@
  */
 import type { Random } from "../base/random.ts";
 import { type Database, type DatabaseLocation, openDatabase, type Statement } from "./database.ts";
-import { type CleanedSegment, type PartitionRow, readPartitions, type SegmentState } from "./partition-rows.ts";
+import {
+	type CleanedSegment,
+	type LeaderEpochRow,
+	type PartitionRow,
+	readPartitions,
+	type SegmentState,
+} from "./partition-rows.ts";
 import { TierCatalog } from "./tier-catalog.ts";
 
 export interface TopicRow {
@@ -12,6 +18,16 @@ export interface TopicRow {
 	readonly name: string;
 	readonly createdMs: number;
 	readonly config: Readonly<Record<string, string>>;
+}
+
+export interface RestoredPartition {
+	readonly id: number;
+	readonly number: number;
+	readonly logStartOffset: number;
+	/** The next record gets it; the object store has what is before. */
+	readonly endOffset: number;
+	/** As in LeaderEpochs; by epoch. */
+	readonly epochs: readonly LeaderEpochRow[];
 }
 
 export interface PartitionCheckpoint {
@@ -141,13 +157,26 @@ export class Catalog {
 
 	createTopic(topic: TopicRow, partitions: number): void {
 		this.#change(() => {
-			this.#prepare("INSERT INTO topics (id, name, created_ms, config) VALUES (?, ?, ?, ?)").run(
-				topic.id,
-				topic.name,
-				topic.createdMs,
-				JSON.stringify(topic.config),
-			);
+			this.#insertTopic(topic);
 			for (let number = 0; number < partitions; number++) this.#insertPartition(topic.id, number);
+		});
+	}
+
+	/** When a data directory is made from an object store: topics with the very partitions that they had, and no record in a file here. */
+	restoreTopics(topics: readonly (TopicRow & { readonly partitions: readonly RestoredPartition[] })[]): void {
+		this.#change(() => {
+			const insert = this.#prepare(
+				`INSERT INTO partitions (id, topic_id, number, log_start_offset, local_start_offset, checkpoint_offset)
+					VALUES (?, ?, ?, ?, ?, ?)`,
+			);
+			const insertEpoch = this.#prepare("INSERT INTO leader_epochs VALUES (?, ?, ?)");
+			for (const topic of topics) {
+				this.#insertTopic(topic);
+				for (const { id, number, logStartOffset, endOffset, epochs } of topic.partitions) {
+					insert.run(id, topic.id, number, logStartOffset, endOffset, endOffset);
+					for (const { epoch, startOffset } of epochs) insertEpoch.run(id, epoch, startOffset);
+				}
+			}
 		});
 	}
 
@@ -339,6 +368,15 @@ export class Catalog {
 	integrityProblems(): string[] {
 		const rows = this.#db.pragma("integrity_check(20)") as { integrity_check: string }[];
 		return rows.map((row) => row.integrity_check).filter((text) => text !== "ok");
+	}
+
+	#insertTopic({ id, name, createdMs, config }: TopicRow): void {
+		this.#prepare("INSERT INTO topics (id, name, created_ms, config) VALUES (?, ?, ?, ?)").run(
+			id,
+			name,
+			createdMs,
+			JSON.stringify(config),
+		);
 	}
 
 	#insertPartition(topicId: string, number: number): void {

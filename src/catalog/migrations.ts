@@ -84,7 +84,9 @@ export const MIGRATIONS: readonly string[] = [
 	) STRICT, WITHOUT ROWID;
 
 	-- Objects in the object store. state: uploading (may be there, in part or wholly, and counts for nothing), stored
-	-- (confirmed), deleting (is to be removed there, and the row then).
+	-- (confirmed), deleting (is to be removed there, and the row then). has_snapshot: it carries what a restore needs beside
+	-- records. deletable_behind: one with a larger id and a snapshot, which does not call for its records any more, must be
+	-- stored before this one is removed.
 	CREATE TABLE bundles (
 		id INTEGER PRIMARY KEY AUTOINCREMENT,
 		incarnation INTEGER NOT NULL,
@@ -92,6 +94,8 @@ export const MIGRATIONS: readonly string[] = [
 		key TEXT NOT NULL UNIQUE,
 		created_ms INTEGER NOT NULL,
 		size_bytes INTEGER NOT NULL,
+		has_snapshot INTEGER NOT NULL DEFAULT 0,
+		deletable_behind INTEGER NOT NULL DEFAULT 0,
 		state TEXT NOT NULL CHECK (state IN ('uploading', 'stored', 'deleting'))
 	) STRICT;
 

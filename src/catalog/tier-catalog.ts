@@ -70,6 +70,8 @@ export interface TierDatabase {
 
 const BUNDLE =
 	"SELECT id, incarnation, sequence, key, created_ms AS createdMs, size_bytes AS sizeBytes, state FROM bundles";
+/** 0 where there is none. */
+const NEWEST_SNAPSHOT = "SELECT coalesce(max(id), 0) FROM bundles WHERE state = 'stored' AND has_snapshot = 1";
 const SUMMARY =
 	"partition_id AS partitionId, base_offset AS baseOffset, next_offset AS nextOffset, stored_bytes AS storedBytes, " +
 	"raw_bytes AS rawBytes, max_timestamp AS maxTimestamp, bundle_id AS bundleId";
@@ -99,9 +101,11 @@ export class TierCatalog {
 	 * The object is there, whole and confirmed: from now on its ranges count, and nobody need keep their records on this
 	 * machine. Ranges of partitions that were deleted meanwhile are left out.
 	 */
-	commitBundle(id: number, sizeBytes: number, ranges: readonly NewRange[]): void {
+	commitBundle(id: number, sizeBytes: number, ranges: readonly NewRange[], hasSnapshot = true): void {
 		this.#db.change(() => {
-			this.#db.prepare("UPDATE bundles SET state = 'stored', size_bytes = ? WHERE id = ?").run(sizeBytes, id);
+			this.#db
+				.prepare("UPDATE bundles SET state = 'stored', size_bytes = ?, has_snapshot = ? WHERE id = ?")
+				.run(sizeBytes, hasSnapshot ? 1 : 0, id);
 			this.#addRanges(id, ranges);
 			this.#release();
 		});
@@ -127,22 +131,28 @@ export class TierCatalog {
 
 	/** What was found in the store, when a data directory is made from it: bundles that are stored, with their ranges. */
 	restoreBundles(
-		bundles: readonly (Omit<BundleRow, "id" | "state"> & { readonly ranges: readonly NewRange[] })[],
+		bundles: readonly (Omit<BundleRow, "id" | "state"> & {
+			readonly hasSnapshot: boolean;
+			readonly ranges: readonly NewRange[];
+		})[],
 	): void {
 		this.#db.change(() => {
 			const insert = this.#db.prepare(
-				"INSERT INTO bundles (incarnation, sequence, key, created_ms, size_bytes, state) VALUES (?, ?, ?, ?, ?, 'stored')",
+				`INSERT INTO bundles (incarnation, sequence, key, created_ms, size_bytes, has_snapshot, state)
+					VALUES (?, ?, ?, ?, ?, ?, 'stored')`,
 			);
-			for (const { incarnation, sequence, key, createdMs, sizeBytes, ranges } of bundles) {
-				const { lastInsertRowid } = insert.run(incarnation, sequence, key, createdMs, sizeBytes);
-				this.#addRanges(Number(lastInsertRowid), ranges);
+			for (const { incarnation, sequence, key, createdMs, sizeBytes, hasSnapshot, ranges } of bundles) {
+				const row = insert.run(incarnation, sequence, key, createdMs, sizeBytes, hasSnapshot ? 1 : 0);
+				this.#addRanges(Number(row.lastInsertRowid), ranges);
 			}
 		});
 	}
 
 	/** The upload came to nothing, or was of unknown outcome: whatever is there goes. */
 	abandonBundle(id: number): void {
-		this.#db.change(() => this.#db.prepare("UPDATE bundles SET state = 'deleting' WHERE id = ?").run(id));
+		this.#db.change(() =>
+			this.#db.prepare("UPDATE bundles SET state = 'deleting', deletable_behind = -1 WHERE id = ?").run(id),
+		);
 	}
 
 	/** At start: uploads that a crash or a stop cut short. */
@@ -155,11 +165,25 @@ export class TierCatalog {
 		this.#db.change(() => this.#db.prepare("DELETE FROM bundles WHERE id = ? AND state = 'deleting'").run(id));
 	}
 
+	/** Those that may be removed from the store now, in the order of their ids, from the one behind `afterId` on. */
+	deletable(afterId: number, limit: number): BundleRow[] {
+		return this.#db
+			.prepare(
+				`${BUNDLE} WHERE state = 'deleting' AND id > ? AND deletable_behind < (${NEWEST_SNAPSHOT}) ORDER BY id LIMIT ?`,
+			)
+			.all(afterId, limit) as BundleRow[];
+	}
+
 	/** In the order of their ids, from the one behind `afterId` on. */
 	bundles(state: BundleState, afterId = 0, limit = 1000): BundleRow[] {
 		return this.#db
 			.prepare(`${BUNDLE} WHERE state = ? AND id > ? ORDER BY id LIMIT ?`)
 			.all(state, afterId, limit) as BundleRow[];
+	}
+
+	/** In the order of their keys, whatever their state, those behind `after`. */
+	bundlesByKey(after: string, limit = 1000): BundleRow[] {
+		return this.#db.prepare(`${BUNDLE} WHERE key > ? ORDER BY key LIMIT ?`).all(after, limit) as BundleRow[];
 	}
 
 	bundle(id: number): BundleRow | undefined {
@@ -240,6 +264,16 @@ export class TierCatalog {
 		return row.bytes;
 	}
 
+	/** Records, and bytes of record batches, of ranges, by the id of their partition. */
+	tiered(): { readonly partitionId: number; readonly records: number; readonly bytes: number }[] {
+		return this.#db
+			.prepare(
+				`SELECT partition_id AS partitionId, sum(next_offset - base_offset) AS records, sum(raw_bytes) AS bytes
+					FROM ranges GROUP BY partition_id`,
+			)
+			.all() as { partitionId: number; records: number; bytes: number }[];
+	}
+
 	totals(): TierTotals {
 		return this.#db
 			.prepare(
@@ -267,12 +301,15 @@ export class TierCatalog {
 		if (dropped.changes > 0) this.#release();
 	}
 
-	/** Bundles that no range needs any more are to be removed from the store; the newest has the snapshot that a restore needs, and stays. */
+	/**
+	 * Bundles that no range needs any more are to be removed from the store, but for the newest that has a snapshot, which a
+	 * restore needs; and not before a snapshot is there that does not call for their records.
+	 */
 	#release(): void {
 		this.#db
 			.prepare(
-				`UPDATE bundles SET state = 'deleting' WHERE state = 'stored'
-					AND id < (SELECT max(id) FROM bundles WHERE state = 'stored')
+				`UPDATE bundles SET state = 'deleting', deletable_behind = (SELECT max(id) FROM bundles)
+					WHERE state = 'stored' AND id <> (${NEWEST_SNAPSHOT})
 					AND NOT EXISTS (SELECT 1 FROM ranges WHERE bundle_id = bundles.id)`,
 			)
 			.run();

@@ -1,30 +1,44 @@
-/** `headwater dump FILE`: any of our files, for people or as JSON. */
+/** `headwater dump FILE`: any of our files, bundles too, for people or as JSON. */
 import type { Command } from "commander";
 import { NodeDisk } from "../base/disk.ts";
 import type { DumpItem } from "../log/dump.ts";
+import { withBundle } from "./bundle-source.ts";
 import { addExamples } from "./options.ts";
 import { endWhenReaderIsGone, LineWriter } from "./output.ts";
 import { toJsonBytes } from "./record-text.ts";
 import { escapeControls } from "./table.ts";
 
+const BUNDLE_SUFFIX = ".bundle";
+
 export function addDump(program: Command): void {
 	const command = program
 		.command("dump <file>")
-		.description("show what is in a journal file, a segment (.log) or an index (.index, .timeindex)")
-		.option("-r, --records", "also the records in each batch of a segment")
+		.description(
+			"show what is in a journal file, a segment (.log), an index (.index, .timeindex) or a bundle (.bundle)",
+		)
+		.option("-r, --records", "also the records in each batch of a segment or bundle")
 		.option("--json", "one JSON object a line");
 	addExamples(
 		command,
 		"headwater dump data/topics/telemetry-0/00000000000000000000.log --records",
 		"headwater dump data/topics/telemetry-0/00000000000000000000.timeindex --json",
+		"headwater dump 00000000000000000007-0badcafe.bundle",
 	);
 	command.action(async (file: string, options: { records?: boolean; json?: boolean }) => {
 		endWhenReaderIsGone();
-		const { dumpFile } = await import("../log/dump.ts");
+		const records = options.records ?? false;
 		const writer = new LineWriter();
+		const write = async (items: Iterable<DumpItem> | AsyncIterable<DumpItem>) => {
+			for await (const item of items) await writer.line(options.json ? dumpJson(item) : dumpText(item));
+		};
 		try {
-			const items = dumpFile(new NodeDisk(), file, { records: options.records ?? false });
-			for (const item of items) await writer.line(options.json ? dumpJson(item) : dumpText(item));
+			if (file.endsWith(BUNDLE_SUFFIX)) {
+				const { dumpBundle } = await import("../../tiering/bundle/dump.ts");
+				await withBundle(file, {}, (source) => write(dumpBundle(source, { records })));
+			} else {
+				const { dumpFile } = await import("../log/dump.ts");
+				await write(dumpFile(new NodeDisk(), file, { records }));
+			}
 		} finally {
 			await writer.end();
 		}

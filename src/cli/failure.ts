@@ -14,7 +14,16 @@ export class CommandError extends Error {
 }
 
 /** Errors whose message is written for the person at the terminal. */
-const TOLD_AS_THEY_ARE = ["UsageError", "CommandError", "StartError", "BrokerError", "DamageError", "HeadwaterError"];
+const TOLD_AS_THEY_ARE = [
+	"UsageError",
+	"CommandError",
+	"StartError",
+	"BrokerError",
+	"DamageError",
+	"StoreError",
+	"ClaimError",
+	"HeadwaterError",
+];
 
 export function exitCodeOf(error: unknown): number {
 	return error instanceof UsageError ? 2 : 1;

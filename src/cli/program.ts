@@ -9,12 +9,30 @@ import { addConfigOptions, addExamples } from "./options.ts";
 import { addProduce } from "./produce.ts";
 import type { ConfigOptions } from "./read-config.ts";
 import { addStatus } from "./status.ts";
+import { addTier } from "./tier.ts";
 import { addTopic } from "./topic.ts";
 import { addVerify } from "./verify.ts";
 import { VERSION } from "./version.ts";
 
 /** Verbs that work without a gateway and have no use for --connect. */
-const OFFLINE = ["start", "verify", "dump", "config", "check", "show", "schema", "reference"];
+const OFFLINE = [
+	"start",
+	"verify",
+	"dump",
+	"config",
+	"config check",
+	"config show",
+	"config schema",
+	"config reference",
+	"tier export",
+	"tier restore",
+];
+
+/** "topic create": without the program's own name. */
+function pathOf(command: Command): string {
+	const { parent } = command;
+	return parent === null || parent.parent === null ? command.name() : `${pathOf(parent)} ${command.name()}`;
+}
 
 export function createProgram(): Command {
 	const program = new Command("headwater");
@@ -28,7 +46,7 @@ export function createProgram(): Command {
 			showGlobalOptions: true,
 			// --version belongs to the program alone, --connect to what talks to a gateway.
 			visibleGlobalOptions: (command) =>
-				command.parent === null || OFFLINE.includes(command.name())
+				command.parent === null || OFFLINE.includes(pathOf(command))
 					? []
 					: program.options.filter((option) => option.long === "--connect"),
 		})
@@ -49,6 +67,7 @@ export function createProgram(): Command {
 	addConsume(program);
 	addGroup(program);
 	addStatus(program);
+	addTier(program);
 	addVerify(program);
 	addDump(program);
 	addConfig(program);

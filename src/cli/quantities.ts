@@ -5,6 +5,11 @@ export function formatCount(value: number): string {
 	return value.toLocaleString("en-US");
 }
 
+/** `1 record`, `1,234 records`. */
+export function plural(count: number, one: string, many = `${one}s`): string {
+	return `${formatCount(count)} ${count === 1 ? one : many}`;
+}
+
 /** Bytes with one decimal from 1 KiB on. */
 export function formatBytes(bytes: number): string {
 	const unit = SIZE_UNITS.find(([, factor]) => Math.abs(bytes) >= factor && factor > 1);

@@ -1,12 +1,13 @@
 /**
  * The configuration of a command: the file it names (or HEADWATER_CONFIG), the environment and --set,
- * checked wholly, the routes included.
+ * checked wholly, the routes and the times of tiered storage included.
  */
 import { Routes } from "../../bridge/mqtt/routes.ts";
+import { scheduleProblem } from "../../tiering/schedule.ts";
 import { NodeDisk } from "../base/disk.ts";
 import { StartError } from "../base/errors.ts";
 import { type LoadedConfig, loadConfig } from "../config/load.ts";
-import { ConfigError } from "../config/problems.ts";
+import { ConfigError, type ConfigProblem } from "../config/problems.ts";
 import type { FileContent } from "../config/yaml-file.ts";
 import { CommandError } from "./failure.ts";
 
@@ -41,6 +42,12 @@ export async function readConfig(
 		if (!(error instanceof StartError)) throw error;
 		throw new ConfigError([{ key: undefined, wrong: error.message, source: loaded.sources.routes, right: undefined }]);
 	}
+	const problems: ConfigProblem[] = [];
+	for (const key of ["tier.schedule", "tier.window"] as const) {
+		const problem = await scheduleProblem(key, loaded.config[key]);
+		if (problem !== undefined) problems.push({ key, source: loaded.sources[key], ...problem });
+	}
+	if (problems.length > 0) throw new ConfigError(problems);
 	return loaded;
 }
 

@@ -4,8 +4,8 @@ import type { GatewayStatus } from "../native/client/types.ts";
 import { withGateway } from "./gateway.ts";
 import { addExamples, gatewayAddress } from "./options.ts";
 import { coloursOn, endWhenReaderIsGone, print, printObjects } from "./output.ts";
-import { formatBytes, formatCount, formatDuration } from "./quantities.ts";
-import { formatPairs } from "./table.ts";
+import { formatBytes, formatCount, formatDuration, formatTime, plural } from "./quantities.ts";
+import { escapeControls, formatPairs } from "./table.ts";
 
 const WATCH_INTERVAL_MS = 1000;
 
@@ -42,6 +42,20 @@ export function addStatus(program: Command): void {
 	});
 }
 
+/** Two lines, where the gateway has tiered storage: what is stored where, and what is pending or in the way. */
+function tierLines(tier: GatewayStatus["tier"]): [string, string][] {
+	if (tier === undefined) return [];
+	const { store, bundles, bytes, pendingRecords, pendingBytes, nextRunMs, error } = tier;
+	const stored = bundles === 0 ? "nothing yet" : `${plural(bundles, "bundle")}, ${formatBytes(bytes)}`;
+	const pending =
+		pendingRecords === 0 ? "nothing" : `${plural(pendingRecords, "record")}, ${formatBytes(pendingBytes)}`;
+	const next = nextRunMs === undefined ? "" : `; next upload ${formatTime(nextRunMs)}`;
+	return [
+		["tiered", `${stored} in ${escapeControls(store)}`],
+		["  pending", error === undefined ? `${pending}${next}` : `${pending}; ERROR: ${escapeControls(error.message)}`],
+	];
+}
+
 /** With the status before, rates per second between the two. */
 export function formatStatus(status: GatewayStatus, before?: GatewayStatus): string {
 	const seconds = before === undefined ? 0 : (status.uptimeMs - before.uptimeMs) / 1000;
@@ -67,6 +81,7 @@ export function formatStatus(status: GatewayStatus, before?: GatewayStatus): str
 		],
 		["memory", `${formatBytes(memory.residentBytes)} resident, ${formatBytes(memory.heapBytes)} heap`],
 		["in flight", `${formatBytes(memory.inFlightBytes)} of ${formatBytes(memory.budgetBytes)}`],
+		...tierLines(status.tier),
 		["lost", status.losses.records === 0 ? "nothing" : `${formatCount(status.losses.records)} records`],
 	]);
 }

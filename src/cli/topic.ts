@@ -101,16 +101,19 @@ export function describeTopic({ topic, configs, partitions }: TopicDescription, 
 		["records", formatCount(partitions.reduce((sum, each) => sum + each.highWatermark - each.logStartOffset, 0))],
 		["on disk", formatBytes(partitions.reduce((sum, each) => sum + each.sizeBytes, 0))],
 	]);
+	// Of tiered storage nothing is said where the topic has none.
+	const isTiered = partitions.some((each) => each.tieredOffset > 0 || each.localStartOffset > each.logStartOffset);
 	const rows = formatTable(
-		["PARTITION", "LOG START", "HIGH WATERMARK", "SIZE", "SEGMENTS"],
+		["PARTITION", "LOG START", ...(isTiered ? ["HERE FROM", "TIERED TO"] : []), "HIGH WATERMARK", "SIZE", "SEGMENTS"],
 		partitions.map((each) => [
 			String(each.number),
 			String(each.logStartOffset),
+			...(isTiered ? [String(each.localStartOffset), String(each.tieredOffset)] : []),
 			String(each.highWatermark),
 			formatBytes(each.sizeBytes),
 			String(each.segments),
 		]),
-		[0, 1, 2, 3, 4],
+		[0, 1, 2, 3, 4, 5, 6],
 	);
 	const values = formatTable(
 		["SETTING", "VALUE", "FROM"],

@@ -4,11 +4,10 @@ import { NodeDisk } from "../base/disk.ts";
 import type { Finding, VerifySummary } from "../log/verify.ts";
 import { addConfigOptions, addExamples } from "./options.ts";
 import { endWhenReaderIsGone, LineWriter, print } from "./output.ts";
-import { formatBytes, formatCount } from "./quantities.ts";
+import { ProgressBar } from "./progress-bar.ts";
+import { formatBytes, plural } from "./quantities.ts";
 import { type ConfigOptions, readConfig } from "./read-config.ts";
 import { escapeControls } from "./table.ts";
-
-const PROGRESS_INTERVAL_MS = 100;
 
 export function addVerify(program: Command): void {
 	const command = addConfigOptions(program.command("verify"))
@@ -27,7 +26,9 @@ async function verify(directory: string, json: boolean): Promise<void> {
 	const writer = new LineWriter();
 	const bar = new ProgressBar(process.stderr.isTTY === true && !json);
 	const counts = { damage: 0, warning: 0 };
-	const work = verifyDataDirectory(new NodeDisk(), directory, (done) => bar.show(done.bytes, done.totalBytes));
+	const work = verifyDataDirectory(new NodeDisk(), directory, ({ bytes, totalBytes }) =>
+		bar.show(bytes, totalBytes, `${formatBytes(bytes)} of ${formatBytes(totalBytes)}`),
+	);
 	let summary: VerifySummary;
 	try {
 		let step = work.next();
@@ -58,38 +59,10 @@ export function formatSummary(
 	counts: { readonly damage: number; readonly warning: number },
 	summary: VerifySummary,
 ): string {
-	const plural = (n: number, one: string, many = `${one}s`) => `${formatCount(n)} ${n === 1 ? one : many}`;
 	return (
 		`${directory} ${counts.damage === 0 ? "is sound" : "is DAMAGED"}: ${plural(counts.damage, "damage")}, ${plural(counts.warning, "warning")}\n` +
 		`checked ${formatBytes(summary.bytes)}: ${plural(summary.records, "record")} in ${plural(summary.batches, "batch", "batches")}, ` +
 		`${plural(summary.segments, "segment")}, ${plural(summary.partitions, "partition")} of ${plural(summary.topics, "topic")}, ` +
 		`and ${plural(summary.journalEntries, "journal entry", "journal entries")} not yet in them\n`
 	);
-}
-
-/** One line on a terminal's stderr that is written over and over. */
-class ProgressBar {
-	readonly #on: boolean;
-	#shownMs = Number.NEGATIVE_INFINITY;
-
-	constructor(on: boolean) {
-		this.#on = on;
-	}
-
-	show(doneBytes: number, totalBytes: number): void {
-		const nowMs = performance.now();
-		if (!this.#on || nowMs - this.#shownMs < PROGRESS_INTERVAL_MS) return;
-		this.#shownMs = nowMs;
-		const part = totalBytes === 0 ? 1 : Math.min(1, doneBytes / totalBytes);
-		const filled = Math.round(part * 30);
-		process.stderr.write(
-			`\r[${"#".repeat(filled)}${" ".repeat(30 - filled)}] ${Math.round(part * 100)} %, ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}\x1b[K`,
-		);
-	}
-
-	hide(): void {
-		if (!this.#on || this.#shownMs === Number.NEGATIVE_INFINITY) return;
-		process.stderr.write("\r\x1b[K");
-		this.#shownMs = Number.NEGATIVE_INFINITY;
-	}
 }

@@ -2,7 +2,7 @@
 import { type Config, definitionOf, KEY_NAMES } from "./keys.ts";
 import { formatAddress } from "./values.ts";
 
-/** All keys but those that are lists of their own kind. `withoutEnd` is what the largest number is written as. */
+/** All keys but those that are lists of their own kind, and secrets. `withoutEnd` is what the largest number is written as. */
 export function configAsText(
 	config: Config,
 	withoutEnd: string,
@@ -13,8 +13,9 @@ export function configAsText(
 	};
 	return Object.fromEntries(
 		KEY_NAMES.flatMap((key) => {
-			const { kind, fallback, documentation } = definitionOf(key);
-			if (kind === "routes" || kind === "bridges") return [];
+			const definition = definitionOf(key);
+			const { kind, fallback, documentation } = definition;
+			if (kind === "routes" || kind === "bridges" || (kind === "text" && definition.secret)) return [];
 			return [[key, { value: text(config[key]), fallback: text(fallback), documentation }]];
 		}),
 	);

@@ -345,7 +345,8 @@ function isMap(value: unknown): value is Record<string, unknown> {
 	return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-const HIDDEN = "(hidden)";
+/** A secret that is there, as it is shown. */
+export const HIDDEN = "(hidden)";
 
 /** As the file would state it, for people: dotted names, defaults left out, no password. */
 export function showBridge(bridge: BridgeConfig): Record<string, unknown> {

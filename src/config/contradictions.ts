@@ -1,5 +1,6 @@
 /** Values that are right each for itself and cannot hold together. */
 import type { Config, KeyName } from "./keys.ts";
+import { tierContradictions } from "./tier-contradictions.ts";
 import { formatAddress } from "./values.ts";
 
 export interface Contradiction {
@@ -101,5 +102,5 @@ export function contradictions(config: Config): Contradiction[] {
 			right: "a shorter log.retention.check.interval.ms, or longer retention",
 		});
 	}
-	return found;
+	return [...found, ...tierContradictions(config)];
 }

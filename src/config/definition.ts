@@ -13,6 +13,8 @@ export interface IntegerDefinition {
 	readonly maximum: number;
 	/** What -1 means, where it is allowed. */
 	readonly minusOne?: string;
+	/** What -2 means, where -1 and it are allowed. */
+	readonly minusTwo?: string;
 	readonly fallback: number;
 	readonly documentation: string;
 }
@@ -35,7 +37,14 @@ export interface TextDefinition {
 	readonly kind: "text";
 	readonly fallback: string;
 	/** What a value that is not empty must look like: a regular expression, and that in words. */
-	readonly shape?: { readonly matches: string; readonly right: string };
+	readonly shape?: {
+		readonly matches: string;
+		readonly right: string;
+		/** What is wrong with a value that does not match, where there is more to say. */
+		readonly wrong?: (text: string) => string | undefined;
+	};
+	/** Never shown. */
+	readonly secret?: boolean;
 	readonly documentation: string;
 }
 

@@ -3,7 +3,13 @@
  */
 
 import { BRIDGE_MEMBERS, IN_MEMBERS, type Members, OUT_MEMBERS } from "./bridges.ts";
-import { type KeyDefinition, ROUTE_DURABILITIES, ROUTE_QOS0 } from "./definition.ts";
+import {
+	type IntegerDefinition,
+	type KeyDefinition,
+	ROUTE_DURABILITIES,
+	ROUTE_QOS0,
+	type TextDefinition,
+} from "./definition.ts";
 import { definitionOf, KEY_NAMES } from "./keys.ts";
 import { SIZE_UNITS, TIME_UNITS } from "./units.ts";
 import { formatAddress } from "./values.ts";
@@ -34,13 +40,18 @@ function mapSchema(prefix: string): Schema {
 	return { type: "object", additionalProperties: false, properties };
 }
 
+function leastOf({ minimum, minusOne, minusTwo }: IntegerDefinition): number {
+	if (minusTwo !== undefined) return -2;
+	return minusOne === undefined ? minimum : -1;
+}
+
 function keySchema(definition: KeyDefinition): Schema {
 	const description = definition.documentation;
 	switch (definition.kind) {
 		case "integer": {
 			const plain: Schema = {
 				type: "integer",
-				minimum: definition.minusOne === undefined ? definition.minimum : -1,
+				minimum: leastOf(definition),
 				maximum: definition.maximum,
 			};
 			const units = definition.unit === "count" ? [] : definition.unit === "bytes" ? SIZE_UNITS : TIME_UNITS;
@@ -57,7 +68,7 @@ function keySchema(definition: KeyDefinition): Schema {
 				description,
 				default: definition.fallback,
 				type: "string",
-				...(definition.shape === undefined ? { minLength: 1 } : { pattern: definition.shape.matches }),
+				...textLimits(definition),
 			};
 		case "choice":
 			return { description, default: definition.fallback, enum: definition.choices };
@@ -66,6 +77,13 @@ function keySchema(definition: KeyDefinition): Schema {
 		case "bridges":
 			return { description, default: definition.fallback, type: "array", items: bridgeSchema() };
 	}
+}
+
+/** Where the default is empty, an empty text is that. */
+function textLimits({ shape, fallback, secret }: TextDefinition): Schema {
+	const writeOnly = secret ? { writeOnly: true } : {};
+	if (shape === undefined) return fallback === "" ? writeOnly : { minLength: 1 };
+	return { pattern: fallback === "" ? `^$|${shape.matches}` : shape.matches };
 }
 
 const ROUTE_SCHEMA: Schema = {

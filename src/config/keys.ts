@@ -6,6 +6,7 @@
  */
 import type { KeyDefinition, ValueOf } from "./definition.ts";
 import { KAFKA_KEYS } from "./kafka-keys.ts";
+import { TIER_KEYS } from "./tier-keys.ts";
 
 const MAX_INT32 = 2_147_483_647;
 const MAX_MS = Number.MAX_SAFE_INTEGER;
@@ -255,6 +256,35 @@ export const KEYS = {
 		fallback: 300_000,
 		documentation: "How often the gateway looks for segments that retention lets go.",
 	},
+	"log.remote.storage.enable": {
+		kind: "choice",
+		choices: ["true", "false"],
+		fallback: "false",
+		documentation:
+			"Tiered storage: whether records go to the object store too. They leave this machine as `log.local.retention.*` say, and stay readable from there. Topic setting: `remote.storage.enable`.",
+	},
+	"log.local.retention.ms": {
+		kind: "integer",
+		unit: "ms",
+		minimum: 0,
+		maximum: MAX_MS,
+		minusOne: "for ever",
+		minusTwo: "as retention.ms",
+		fallback: -2,
+		documentation:
+			"With tiered storage: how long records that the object store has are kept on this machine too. Topic setting: `local.retention.ms`.",
+	},
+	"log.local.retention.bytes": {
+		kind: "integer",
+		unit: "bytes",
+		minimum: 0,
+		maximum: Number.MAX_SAFE_INTEGER,
+		minusOne: "no limit",
+		minusTwo: "as retention.bytes",
+		fallback: -2,
+		documentation:
+			"With tiered storage: how many bytes of a partition stay on this machine where the object store has its older ones. Topic setting: `local.retention.bytes`.",
+	},
 	"log.cleaner.enable": {
 		kind: "choice",
 		choices: ["true", "false"],
@@ -392,6 +422,7 @@ export const KEYS = {
 		fallback: 4,
 		documentation: "Journal files at most. With `journal.file.bytes` it bounds what is read after a crash.",
 	},
+	...TIER_KEYS,
 	routes: {
 		kind: "routes",
 		fallback: [

@@ -14,7 +14,7 @@ import {
 } from "./keys.ts";
 import { nearest } from "./nearest.ts";
 import { ConfigError, type ConfigProblem } from "./problems.ts";
-import { parseValue } from "./values.ts";
+import { parseValue, withoutCredentials } from "./values.ts";
 import type { FileContent } from "./yaml-file.ts";
 
 export interface ConfigSources {
@@ -132,8 +132,7 @@ function fromArguments(list: readonly string[], problems: ConfigProblem[]): Sett
 	const settings: Setting[] = [];
 	for (const argument of list) {
 		const equals = argument.indexOf("=");
-		// A password may stand there, and sources are shown.
-		const source = argument.startsWith("bridges=") ? "--set bridges=..." : `--set ${argument}`;
+		const source = `--set ${withoutSecret(argument)}`;
 		if (equals <= 0) {
 			problems.push({ key: undefined, wrong: "is no key=value", source, right: "--set mqtt.listen=127.0.0.1:1883" });
 			continue;
@@ -143,6 +142,23 @@ function fromArguments(list: readonly string[], problems: ConfigProblem[]): Sett
 		else problems.push(unknownKey(key, source));
 	}
 	return settings;
+}
+
+/** Sources are shown: what may be a secret does not stand in them. */
+function withoutSecret(argument: string): string {
+	const equals = argument.indexOf("=");
+	if (equals <= 0) return withoutCredentials(argument);
+	const name = argument.slice(0, equals);
+	const key = name.trim();
+	const isSecret = isKeyName(key)
+		? key === "bridges" || isSecretKey(key)
+		: /secret|token|password/i.test(key) || isSecretKey(nearest(key, KEY_NAMES));
+	return isSecret ? `${name}=...` : withoutCredentials(argument);
+}
+
+function isSecretKey(key: string | undefined): boolean {
+	const definition = key === undefined || !isKeyName(key) ? undefined : definitionOf(key);
+	return definition?.kind === "text" && definition.secret === true;
 }
 
 const NO_IDEA = "a key that `headwater config show` lists";

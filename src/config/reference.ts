@@ -4,7 +4,7 @@ import { definitionOf, environmentName, KEY_NAMES, type KeyName } from "./keys.t
 import { expected, formatDefault } from "./values.ts";
 
 const SECTIONS: readonly (readonly [title: string, prefixes: readonly string[]])[] = [
-	["The gateway", ["data.", "log.level", "memory."]],
+	["The gateway", ["gateway.", "data.", "log.level", "memory."]],
 	["The MQTT door", ["mqtt."]],
 	["The native door", ["native."]],
 	[
@@ -27,6 +27,7 @@ const SECTIONS: readonly (readonly [title: string, prefixes: readonly string[]])
 	["The HTTP door", ["http."]],
 	["Topics: what holds where a topic has no setting of its own", ["num.", "log.", "message.", "compression."]],
 	["Commits and the journal", ["commit.", "journal."]],
+	["Tiered storage", ["objectStore.", "tier.", "remote.", "uplink."]],
 	["Routes from MQTT to topics", ["routes"]],
 	["Bridges to other MQTT brokers", ["bridges"]],
 ];

@@ -1,9 +1,9 @@
 /** The configuration in force, as a YAML file that gives exactly it, each key with where its value came from. */
 import { showBridge } from "./bridges.ts";
-import type { BridgeConfig, RouteConfig } from "./definition.ts";
+import type { BridgeConfig, KeyDefinition, RouteConfig } from "./definition.ts";
 import { definitionOf, KEY_NAMES } from "./keys.ts";
 import type { LoadedConfig } from "./load.ts";
-import { formatAddress, formatValue } from "./values.ts";
+import { formatValue } from "./values.ts";
 
 export function showConfig(loaded: LoadedConfig): string {
 	const lines: string[] = [];
@@ -35,15 +35,16 @@ export function showConfigObjects(
 		const source = loaded.sources[key];
 		return {
 			key,
-			value: shown(definition.kind, value),
+			value: shown(definition, value),
 			isDefault: source === "default",
 			source,
 		};
 	});
 }
 
-function shown(kind: string, value: unknown): unknown {
-	if (kind === "address") return formatAddress(value as Parameters<typeof formatAddress>[0]);
+function shown(definition: KeyDefinition, value: unknown): unknown {
+	const { kind } = definition;
+	if (kind === "address" || kind === "text") return formatValue(definition, value);
 	return kind === "bridges" ? (value as readonly BridgeConfig[]).map(showBridge) : value;
 }
 

@@ -2,7 +2,7 @@
  * One raw value (text from --set or the environment, a scalar or list from YAML) to the value that
  * its key wants, or what is wrong with it and what would be right.
  */
-import { BRIDGES_EXAMPLE, parseBridges, showBridge } from "./bridges.ts";
+import { BRIDGES_EXAMPLE, HIDDEN, parseBridges, showBridge } from "./bridges.ts";
 import {
 	type Address,
 	type BridgeConfig,
@@ -32,6 +32,7 @@ export function parseValue(definition: KeyDefinition, raw: unknown, text: boolea
 			return parseAddress(definition.fallback, raw);
 		case "text":
 			if (typeof raw === "string") return shaped(definition, raw);
+			if (definition.secret) return { wrong: `is ${kindOf(raw)}`, right: "text; a number needs quotes" };
 			return { wrong: `${quote(raw)} is ${kindOf(raw)}`, right: `text; in quotes: ${JSON.stringify(String(raw))}` };
 		case "choice":
 			return parseChoice(definition.choices, raw);
@@ -64,7 +65,8 @@ export function expected(definition: KeyDefinition): string {
 
 function shaped({ shape }: TextDefinition, raw: string): Parsed<string> {
 	if (raw === "" || shape === undefined || new RegExp(shape.matches).test(raw)) return { value: raw };
-	return { wrong: `${quote(raw)} is not of the right form`, right: shape.right };
+	const wrong = shape.wrong?.(raw) ?? "is not of the right form";
+	return { wrong: `${quote(withoutCredentials(raw))} ${wrong}`, right: shape.right };
 }
 
 function unitsOf(definition: IntegerDefinition): readonly (readonly [string, number])[] {
@@ -85,7 +87,9 @@ export function limits(definition: IntegerDefinition): string {
 		definition.maximum === Number.MAX_SAFE_INTEGER
 			? `of at least ${definition.minimum}`
 			: `from ${definition.minimum} to ${definition.maximum}`;
-	const special = definition.minusOne === undefined ? "" : `, or -1 (${definition.minusOne})`;
+	const { minusOne, minusTwo } = definition;
+	const special =
+		(minusOne === undefined ? "" : `, or -1 (${minusOne})`) + (minusTwo === undefined ? "" : `, or -2 (${minusTwo})`);
 	return `a whole number${noun} ${range}${examples[definition.unit]}${special}`;
 }
 
@@ -111,6 +115,7 @@ function parseInteger(definition: IntegerDefinition, raw: unknown): Parsed<numbe
 	}
 	if (!Number.isSafeInteger(value)) return { wrong: `${quote(raw)} is no whole number`, right };
 	if (value === -1 && definition.minusOne !== undefined) return { value };
+	if (value === -2 && definition.minusTwo !== undefined) return { value };
 	if (value < definition.minimum) return { wrong: `${quote(raw)} is too small`, right };
 	if (value > definition.maximum) return { wrong: `${quote(raw)} is too large`, right };
 	return { value };
@@ -277,10 +282,16 @@ function quote(value: unknown): string {
 	return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
+/** `text` with what stands before an @ in a url left out. */
+export function withoutCredentials(text: string): string {
+	return text.replace(/(:\/\/)[^/@]*@/g, "$1...@");
+}
+
 /** A value as the configuration would state it, on one line: valid YAML and, for lists, JSON. */
 export function formatValue(definition: KeyDefinition, value: unknown): string {
 	if (definition.kind === "integer") return String(value);
 	if (definition.kind === "address") return formatAddress(value as Address);
+	if (definition.kind === "text" && definition.secret && value !== "") return HIDDEN;
 	if (definition.kind === "bridges") return JSON.stringify((value as readonly BridgeConfig[]).map(showBridge));
 	return definition.kind === "routes" ? JSON.stringify(value) : String(value);
 }

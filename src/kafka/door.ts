@@ -51,6 +51,7 @@ export class KafkaDoor {
 	/** Of answers to Fetch: what is used again costs no garbage collection. */
 	readonly #buffers = new BufferPool(IDLE_BUFFERS_BYTES);
 	readonly #outputRoom: InputRoom;
+	readonly #tierRoom: InputRoom;
 	#look: Timer | undefined;
 	#stopping = false;
 	#allClosed: (() => void) | undefined;
@@ -63,6 +64,7 @@ export class KafkaDoor {
 		this.#broker = broker;
 		this.#options = options;
 		this.#outputRoom = new InputRoom(broker.pressure.budgetBytes / 2);
+		this.#tierRoom = new InputRoom(broker.pressure.budgetBytes / 8);
 	}
 
 	/** Listens; the address, "127.0.0.1:9092". Rejects with Node's own error when it cannot. */
@@ -198,6 +200,8 @@ export class KafkaDoor {
 			broker: this.#broker,
 			buffers: this.#buffers,
 			outputRoom: this.#outputRoom,
+			tierRoom: this.#tierRoom,
+			tierTurns: { count: 0 },
 			polled: { partitions: 0 },
 			options: this.#options,
 			clusterId,
@@ -215,7 +219,7 @@ export class KafkaDoor {
 	#lookLater(): Timer {
 		const delayMs = Math.max(1, Math.min(LOOK_MS, this.#options.idleTimeoutMs / 4));
 		return this.#broker.clock.after(delayMs, () => {
-			const othersWait = this.#broker.pressure.othersWait || this.#outputRoom.short;
+			const othersWait = this.#broker.pressure.othersWait || this.#outputRoom.short || this.#tierRoom.short;
 			for (const connection of [...this.#connections]) connection.look(othersWait);
 			if (this.#isQuiet()) this.#buffers.clear();
 			this.#look = this.#connections.size > 0 && !this.#stopping ? this.#lookLater() : undefined;

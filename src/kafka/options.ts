@@ -17,6 +17,8 @@ export interface KafkaOptions {
 	readonly maxConnections: number;
 	/** `fetch.max.bytes`: of record batches in one answer to Fetch. */
 	readonly maxFetchBytes: number;
+	/** `remote.fetch.max.wait.ms`: how long one Fetch waits for the object store. Default 500. */
+	readonly remoteFetchMaxWaitMs?: number;
 	/** `connections.max.idle.ms`. */
 	readonly idleTimeoutMs: number;
 	/** The gateway's configuration by key, as DescribeConfigs tells it. */

@@ -11,6 +11,10 @@ export interface Services {
 	readonly buffers: BufferPool;
 	/** For large answers of all connections, until they are sent. */
 	readonly outputRoom: InputRoom;
+	/** For what answers have from the object store, from when it is asked for until they are sent. */
+	readonly tierRoom: InputRoom;
+	/** Requests that have read from there: each begins with another partition, lest the first ones take all turns. */
+	readonly tierTurns: { count: number };
 	/** Partitions that all waiting requests together wait for. */
 	readonly polled: { partitions: number };
 	/** Stable for the life of the data directory. */

@@ -9,7 +9,7 @@ import type { Tier } from "./tier.ts";
 export interface Gatherer extends TransactionRows {
 	/** Has what partitions do not keep here any more. */
 	readonly tier: Tier | undefined;
-	newBuilder(): BatchBuilder;
+	newBuilder(leaderEpoch: number): BatchBuilder;
 	/** Counts `bytes` towards the commit being gathered. Throws BrokerError KAFKA_STORAGE_ERROR when nothing can be stored now. */
 	admit(bytes: number): void;
 	/** The partition has something in the commit being gathered. */

@@ -2,6 +2,8 @@
 import { joinPath } from "../base/disk.ts";
 
 export const CATALOG_FILE = "catalog.db";
+/** While a data directory is made from an object store, its catalog is in there. */
+export const RESTORING_FOLDER = "restoring";
 export const JOURNAL_FOLDER = "journal";
 export const TOPICS_FOLDER = "topics";
 export const PARTITION_METADATA = "partition.metadata";

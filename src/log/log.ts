@@ -178,8 +178,8 @@ export class Log implements Gatherer {
 		return Math.min(GROUP_BYTES_MAX, this.services.journal.entryBytesMax - ENTRY_OVERHEAD_BYTES);
 	}
 
-	newBuilder(): BatchBuilder {
-		return new BatchBuilder(this.#pool);
+	newBuilder(leaderEpoch: number): BatchBuilder {
+		return new BatchBuilder(this.#pool, leaderEpoch);
 	}
 
 	admit(bytes: number): void {

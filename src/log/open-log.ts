@@ -27,6 +27,7 @@ import {
 	TOPICS_FOLDER,
 	topicIdIn,
 } from "./layout.ts";
+import { LeaderEpochs } from "./leader-epochs.ts";
 import { Log } from "./log.ts";
 import { Partition } from "./partition.ts";
 import { PartitionFolder } from "./partition-folder.ts";
@@ -93,7 +94,7 @@ export function openLog(options: OpenLogOptions): OpenedLog {
 			const folder = new PartitionFolder(disk, path, row.id, hasMetadata === true);
 			const segments = new SegmentSet(disk, folder, p.logStartOffset);
 			segments.recover(p, hasMetadata === undefined ? [] : finishCompaction(options, path, p), damage);
-			return addPartition(log, p.id, row.name, p.number, segments, config);
+			return addPartition(log, p.id, row.name, p.number, segments, config, LeaderEpochs.of(p.epochs));
 		});
 		return { row, partitions };
 	});
@@ -174,8 +175,9 @@ export function addPartition(
 	number: number,
 	segments: SegmentSet,
 	config: PartitionConfig,
+	epochs = LeaderEpochs.FIRST,
 ): Partition {
-	const partition = new Partition(id, topic, number, segments, log, config);
+	const partition = new Partition(id, topic, number, segments, log, config, epochs);
 	log.partitions.set(id, partition);
 	return partition;
 }

@@ -1,6 +1,7 @@
 /** Finding records of a partition by time: its indexes, and what the object store's know, say where to begin; the records decide. */
 import { forEachRecord, readBatchHeader } from "../record/batch.ts";
 import type { Partition } from "./partition.ts";
+import { PATIENCE_MS } from "./tier.ts";
 
 export interface RecordTime {
 	readonly offset: number;
@@ -8,15 +9,25 @@ export interface RecordTime {
 	readonly timestamp: number;
 }
 
+/** Milliseconds that may still be waited for the object store. */
+interface TimeLeft {
+	readonly leftMs: number;
+}
+
 const READ_BYTES = 64 * 1024;
+const UNTOLD: TimeLeft = { leftMs: PATIENCE_MS };
 
 /** The first record whose timestamp is `timestampMs` or later; undefined if there is none. Rejects as `Partition.read` does. */
-export async function offsetForTimestamp(partition: Partition, timestampMs: number): Promise<RecordTime | undefined> {
+export async function offsetForTimestamp(
+	partition: Partition,
+	timestampMs: number,
+	patience = UNTOLD,
+): Promise<RecordTime | undefined> {
 	const { highWatermark } = partition;
 	let offset = lookUp(partition, timestampMs, partition.logStartOffset);
 	while (offset < highWatermark) {
 		const wasTiered = offset < partition.localStartOffset;
-		const bytes = await partition.read(offset, READ_BYTES, highWatermark);
+		const bytes = await partition.read(offset, READ_BYTES, highWatermark, undefined, patience.leftMs);
 		if (bytes.length === 0) return undefined;
 		for (let at = 0; at < bytes.length; ) {
 			const header = readBatchHeader(bytes, at);
@@ -50,17 +61,17 @@ function lookUp(partition: Partition, timestampMs: number, from: number): number
 	return Math.max(segments.lookUpTime(timestampMs) ?? flushedOffset, localStartOffset, from);
 }
 
-/** The first of the records with the largest timestamp; undefined where none has one. */
-export async function newestTimestamp(partition: Partition): Promise<RecordTime | undefined> {
+/** The first of the records with the largest timestamp; undefined where none has one. Rejects as `Partition.read` does. */
+export async function newestTimestamp(partition: Partition, patience = UNTOLD): Promise<RecordTime | undefined> {
 	let newest = partition.tailMaxTimestamp;
 	for (const segment of partition.segments.list) newest = Math.max(newest, segment.maxTimestamp);
 	if (partition.logStartOffset < partition.localStartOffset)
 		newest = Math.max(newest, partition.tier.maxTimestamp(partition));
-	const found = newest < 0 ? undefined : await offsetForTimestamp(partition, newest);
+	const found = newest < 0 ? undefined : await offsetForTimestamp(partition, newest, patience);
 	if (found !== undefined || newest < 0) return found;
 	// Its record is among those of a segment that are deleted.
 	const left = await largestLeft(partition);
-	return left < 0 ? undefined : offsetForTimestamp(partition, left);
+	return left < 0 ? undefined : offsetForTimestamp(partition, left, patience);
 }
 
 /** The largest timestamp of what is kept here, all of which is walked: the object store is too far away for that. */

@@ -235,6 +235,29 @@ export class PartitionTransactions {
 	}
 }
 
+/**
+ * Rows of transactions that were aborted in a partition of which only what is before `endOffset` came back. A marker that did
+ * not is taken for the last offset that did: its own is going to be another record's. Keys of the state, in no order.
+ */
+export function* abortedRows(
+	partitionId: number,
+	aborted: readonly AbortedTransaction[],
+	endOffset: number,
+): Generator<StateRow> {
+	const prefix = partitionKey(partitionId);
+	let stableOffset = endOffset;
+	const byMarker = aborted.toSorted((a, b) => b.lastOffset - a.lastOffset);
+	for (const { producerId, firstOffset, lastOffset } of byMarker) {
+		// Behind the digits, which may be another's too, those of its own: so they stay in their order.
+		const own = numberKey(lastOffset);
+		const marker = lastOffset < endOffset ? own : `${numberKey(endOffset - 1)}.${own}`;
+		stableOffset = Math.min(stableOffset, lastOffset + 1);
+		yield [prefix + marker, numbers(producerId, firstOffset, stableOffset)];
+		yield [`${prefix}${BY_PRODUCER}${numberKey(producerId)}${marker}`, numbers(firstOffset)];
+		stableOffset = Math.min(stableOffset, firstOffset);
+	}
+}
+
 /** The first key behind all rows of the partition. */
 export function behindPartition(partitionId: number): string {
 	return partitionKey(partitionId + 1);

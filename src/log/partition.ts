@@ -11,6 +11,7 @@ import { BATCH_HEADER_BYTES, type BatchHeader, readBatchHeader, setBaseOffset } 
 import { type BatchBuilder, NULL_KEY_BLOCK } from "../record/builder.ts";
 import { type AppendOperation, heldBytes } from "./entry.ts";
 import type { Gatherer } from "./gatherer.ts";
+import type { LeaderEpochs } from "./leader-epochs.ts";
 import { PartitionTransactions } from "./partition-transactions.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import type { SegmentSet } from "./segment-set.ts";
@@ -38,6 +39,8 @@ export class Partition {
 	readonly number: number;
 	config: PartitionConfig;
 	readonly segments: SegmentSet;
+	/** What is appended gets the newest. */
+	readonly epochs: LeaderEpochs;
 	/** The producers' transactions in it: which are open, which were aborted. */
 	readonly transactions: PartitionTransactions;
 	readonly #gatherer: Gatherer;
@@ -63,14 +66,16 @@ export class Partition {
 		segments: SegmentSet,
 		gatherer: Gatherer,
 		config: PartitionConfig,
+		epochs: LeaderEpochs,
 	) {
 		this.id = id;
 		this.topic = topic;
 		this.number = number;
 		this.segments = segments;
+		this.epochs = epochs;
 		this.config = config;
 		this.#gatherer = gatherer;
-		this.#builder = gatherer.newBuilder();
+		this.#builder = gatherer.newBuilder(epochs.current);
 		this.#endOffset = segments.nextOffset;
 		this.#highWatermark = segments.nextOffset;
 		this.#flushedOffset = segments.nextOffset;
@@ -198,7 +203,7 @@ export class Partition {
 		this.#gatherer.admit(batch.length);
 		if (this.#building) this.#seal();
 		const baseOffset = this.#endOffset;
-		setBaseOffset(batch, 0, baseOffset, 0);
+		setBaseOffset(batch, 0, baseOffset, this.epochs.current);
 		this.#sealed.push({ partitionId: this.id, batch, baseOffset, offsets: count, pooled: false });
 		this.#endOffset += count;
 		this.#join();
@@ -370,9 +375,16 @@ export class Partition {
 		patienceMs: number,
 	): Promise<Buffer> {
 		if (offset >= end) return Buffer.alloc(0);
-		const bytes = await this.tier.read(this, offset, maxBytes, patienceMs, take);
-		this.#checkReadable(offset);
-		return bytes.length === 0 ? bytes : before(bytes, end);
+		let bytes: Buffer;
+		try {
+			bytes = await this.tier.read(this, offset, maxBytes, patienceMs, take);
+		} finally {
+			// Whatever the object store says: what retention or a deletion took meanwhile is not there to be waited for.
+			this.#checkReadable(offset);
+		}
+		// Of what is there, compaction left nothing before the local start.
+		if (bytes.length === 0) return this.read(Math.max(offset, this.localStartOffset), maxBytes, end, take, patienceMs);
+		return before(bytes, end);
 	}
 
 	/** Has the records before the local start. Throws KAFKA_STORAGE_ERROR where it is not open. */

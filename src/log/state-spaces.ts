@@ -32,4 +32,6 @@ export const StateSpace = {
 	KAFKA_PENDING_OFFSET: 16,
 	/** Bridges to other MQTT brokers: where each stands. */
 	MQTT_BRIDGE: 8,
+	/** What was sent over the link to the outside, this day and this month. */
+	UPLINK: 17,
 } as const;

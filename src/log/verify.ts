@@ -28,6 +28,7 @@ import {
 	PARTITION_METADATA,
 	partitionFolder,
 } from "./layout.ts";
+import { LeaderEpochs } from "./leader-epochs.ts";
 import { Segment } from "./segment.ts";
 import { indexProblems } from "./verify-indexes.ts";
 import { tierHoles } from "./verify-tier.ts";
@@ -243,6 +244,7 @@ class Verification {
 		if (cleaned !== undefined) yield* this.#cleanedBytes(segment, cleaned);
 		const findings: Finding[] = [];
 		const batches = new Map<number, { lastOffset: number; maxTimestamp: number }>();
+		const epochs = LeaderEpochs.of(row.epochs);
 		let next = from;
 		let position = 0;
 		for (;;) {
@@ -252,8 +254,9 @@ class Verification {
 				this.#counts.records += header.count;
 				if (header.baseOffset > Math.max(next, row.logStartOffset) && cleaned === undefined)
 					findings.push(damageAt(segment.path, at, `offsets ${next} to ${header.baseOffset - 1} are missing`));
-				if (header.leaderEpoch !== 0)
-					findings.push(damageAt(segment.path, at + 12, `leader epoch ${header.leaderEpoch}; 0 was written`));
+				const epoch = epochs.at(header.baseOffset);
+				if (header.leaderEpoch !== epoch)
+					findings.push(damageAt(segment.path, at + 12, `leader epoch ${header.leaderEpoch}; ${epoch} was written`));
 				next = header.lastOffset + 1;
 				const problem = recordsProblem(batch, cleaned !== undefined);
 				if (problem !== undefined) findings.push(damageAt(segment.path, at, problem));

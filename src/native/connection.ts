@@ -22,9 +22,9 @@ import {
 } from "./codec/protocol.ts";
 import { type Body, type Request, readRequest } from "./codec/requests.ts";
 import type { CborValue } from "./codec/writer.ts";
-import type { Fetching } from "./fetch.ts";
 import type { Producer, Producers } from "./producers.ts";
 import type { Subscription } from "./subscription.ts";
+import { TieredTurns } from "./tiered-turns.ts";
 
 /** Output held for a peer beyond which nothing more is read from it or pushed to it. */
 const OUTPUT_FULL_BYTES = 256 * 1024;
@@ -49,11 +49,23 @@ export interface AnswerPlace {
 	frame: Buffer | undefined;
 }
 
+/** A request that is answered later, and may be cut short. */
+export interface Waiting {
+	/** The door closes. */
+	answerNow(): void;
+	/** The connection has gone: no answer. */
+	cancel(): void;
+}
+
 export class Connection {
 	readonly host: ConnectionHost;
 	readonly subscriptions = new Map<number, Subscription>();
-	/** Long polls that wait for a record. */
-	readonly waiting = new Set<Fetching>();
+	/** Ids of subscriptions whose first offset is still looked for. */
+	readonly beginning = new Set<number>();
+	/** Reads of the object store. */
+	readonly tiered = new TieredTurns();
+	/** Long polls that wait for a record, and what else goes on for long. */
+	readonly waiting = new Set<Waiting>();
 	readonly remote: string;
 	producer: Producer | undefined;
 	/** The largest frame that the peer takes, bytes without its length. */
@@ -203,7 +215,7 @@ export class Connection {
 
 	/** Answers waiting long polls at once: the door closes. */
 	stopWaiting(): void {
-		for (const fetching of [...this.waiting]) fetching.answerNow();
+		for (const each of [...this.waiting]) each.answerNow();
 	}
 
 	destroy(): void {
@@ -446,8 +458,9 @@ export class Connection {
 		this.#account();
 		this.#out = [];
 		this.#produceAnswers = [];
+		this.beginning.clear();
 		for (const subscription of [...this.subscriptions.values()]) subscription.close();
-		for (const fetching of [...this.waiting]) fetching.cancel();
+		for (const each of [...this.waiting]) each.cancel();
 		for (const resolve of this.#writable.splice(0)) resolve();
 		if (this.producer) this.host.producers.detach(this.producer, this);
 		this.host.closed(this);

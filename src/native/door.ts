@@ -9,6 +9,7 @@ import { BrokerError } from "../base/errors.ts";
 import { listen } from "../base/listen.ts";
 import type { Broker } from "../broker/broker.ts";
 import { RowAges } from "../broker/row-ages.ts";
+import type { TierAdmin } from "../broker/tier-admin.ts";
 import { errorFrame } from "./answers.ts";
 import type { GatewayStatus } from "./client/types.ts";
 import { type Decode, loadDecoder } from "./codec/decode.ts";
@@ -19,10 +20,11 @@ import type { CborValue } from "./codec/writer.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
 import { Fetching } from "./fetch.ts";
 import { deleteGroup, describeGroup, listGroups, setGroupOffsets } from "./groups.ts";
-import { partitionOf } from "./positions.ts";
+import { findTimePatiently, partitionOf } from "./positions.ts";
 import { Produce, type ProduceCounts } from "./produce.ts";
 import { Producers } from "./producers.ts";
 import { Subscription, type SubscriptionSpec } from "./subscription.ts";
+import { TierRequests } from "./tier.ts";
 import {
 	alterTopic,
 	createTopic,
@@ -53,7 +55,13 @@ export interface NativeOptions {
 }
 
 /** What the door cannot know of a GatewayStatus. */
-export type GatewayStatusParts = Omit<GatewayStatus, "topics" | "partitions">;
+export type GatewayStatusParts = Omit<GatewayStatus, "topics" | "partitions" | "tier">;
+
+export interface NativeExtra {
+	status(): GatewayStatusParts;
+	/** undefined: the gateway has no tiered storage. */
+	readonly tier?: TierAdmin;
+}
 
 export interface NativeStats {
 	readonly connections: number;
@@ -81,7 +89,8 @@ interface Loaded {
 export class NativeDoor {
 	readonly #broker: Broker;
 	readonly #options: NativeOptions;
-	readonly #extra: { status(): GatewayStatusParts };
+	readonly #extra: NativeExtra;
+	readonly #tier: TierRequests;
 	readonly #connections = new Set<Connection>();
 	/** Accepted while the decoder loads. */
 	readonly #arriving = new Set<Socket>();
@@ -99,10 +108,11 @@ export class NativeDoor {
 	#refused = 0;
 	#requests = 0;
 
-	constructor(broker: Broker, options: NativeOptions, extra: { status(): GatewayStatusParts }) {
+	constructor(broker: Broker, options: NativeOptions, extra: NativeExtra) {
 		this.#broker = broker;
 		this.#options = { ...options, maxFrameBytes: Math.max(options.maxFrameBytes, MIN_FRAME_BYTES) };
 		this.#extra = extra;
+		this.#tier = new TierRequests(extra.tier);
 		this.#ages = new RowAges(broker.clock);
 		broker.topics.onChange(() => this.#topicsChanged());
 	}
@@ -268,7 +278,9 @@ export class NativeDoor {
 				connection.subscriptions.get(id)?.grant(body.get(0) as number, (body.get(1) as number | undefined) ?? 0);
 				break;
 			case MESSAGE.UNSUBSCRIBE:
+				connection.beginning.delete(body.get(0) as number);
 				connection.subscriptions.get(body.get(0) as number)?.close();
+				this.#tier.giveUp(connection, body.get(0) as number);
 				answer(NOTHING);
 				break;
 			case MESSAGE.OFFSETS:
@@ -303,8 +315,20 @@ export class NativeDoor {
 			case MESSAGE.GROUP_DELETE:
 				this.#later(connection, id, deleteGroup(broker, body), answer);
 				break;
+			case MESSAGE.TIER_STATUS:
+				this.#later(connection, id, this.#tier.status(), answer);
+				break;
+			case MESSAGE.TIER_RUN:
+				this.#later(connection, id, this.#tier.run(), answer);
+				break;
+			case MESSAGE.TIER_RANGES:
+				this.#later(connection, id, this.#tier.ranges(body), answer);
+				break;
+			case MESSAGE.TIER_VERIFY:
+				this.#tier.verify(connection, id, body);
+				break;
 			case MESSAGE.STATUS:
-				answer(new Map<number, CborValue>([[0, this.#status()]]));
+				this.#later(connection, id, this.#status(), answer);
 				break;
 			case MESSAGE.PING:
 				answer(NOTHING);
@@ -335,19 +359,41 @@ export class NativeDoor {
 	}
 
 	#subscribe(connection: Connection, id: number, body: Body): void {
-		const { subscriptions } = connection;
-		if (subscriptions.has(id))
+		const { subscriptions, beginning } = connection;
+		if (subscriptions.has(id) || beginning.has(id))
 			throw new ProtocolError("INVALID_REQUEST", `request ${id} (subscribe): that id is in use`);
-		if (subscriptions.size >= MAX_SUBSCRIPTIONS) {
+		if (subscriptions.size + beginning.size >= MAX_SUBSCRIPTIONS) {
 			throw new BrokerError("THROTTLING_QUOTA_EXCEEDED", `a connection may have ${MAX_SUBSCRIPTIONS} subscriptions`);
 		}
-		this.#later(connection, id, subscriptionSpec(this.#broker, body), (spec: SubscriptionSpec) => {
-			if (connection.closed) return;
-			const subscription = new Subscription(connection, id, spec);
+		const find = findTimePatiently(this.#broker.clock, () => beginning.has(id));
+		const spec = subscriptionSpec(this.#broker, body, find);
+		const begin = (found: SubscriptionSpec): void => {
+			const subscription = new Subscription(connection, id, found);
 			subscriptions.set(id, subscription);
-			connection.answerFields(id, MESSAGE.SUBSCRIBE, subscriptionAnswer(spec));
+			connection.answerFields(id, MESSAGE.SUBSCRIBE, subscriptionAnswer(found));
 			subscription.start();
-		});
+		};
+		if (!(spec instanceof Promise)) {
+			begin(spec);
+			return;
+		}
+		beginning.add(id);
+		spec.then(
+			(found) => {
+				if (connection.closed) return;
+				if (!beginning.delete(id)) {
+					connection.refuse(id, new BrokerError("OFFSET_NOT_AVAILABLE", "it was given up before its place was found"));
+					return;
+				}
+				begin(found);
+				// It may be another one by now, or have more partitions.
+				subscriptions.get(id)?.topicsChanged(this.#broker.topics.get(found.topic.name));
+			},
+			(error: unknown) => {
+				beginning.delete(id);
+				connection.refuse(id, error);
+			},
+		);
 	}
 
 	#bye(connection: Connection, id: number, body: Body): void {
@@ -358,7 +404,7 @@ export class NativeDoor {
 		connection.end();
 	}
 
-	#status(): CborValue {
+	async #status(): Promise<ReadonlyMap<number, CborValue>> {
 		const parts = this.#extra.status();
 		const topics = this.#broker.topics.list();
 		let partitions = 0;
@@ -368,8 +414,9 @@ export class NativeDoor {
 			topics: topics.length,
 			partitions,
 			connections: { ...parts.connections, native: this.#connections.size },
+			...(await this.#tier.summary()),
 		};
-		return status as unknown as CborValue;
+		return new Map([[0, status as unknown as CborValue]]);
 	}
 }
 

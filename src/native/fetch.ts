@@ -1,11 +1,13 @@
 /** One fetch: reads at once, or waits for a record as long as the client allows, holding a watcher and a timer only. */
 import type { Timer } from "../base/clock.ts";
 import { BrokerError } from "../base/errors.ts";
+import { Patience } from "../base/patience.ts";
 import type { Partition } from "../log/partition.ts";
 import { MESSAGE } from "./codec/protocol.ts";
 import { CborWriter } from "./codec/writer.ts";
 import type { Connection } from "./connection.ts";
 import { encodeRecords, RECORDS_FRAME_OVERHEAD } from "./records.ts";
+import { readTiered, TIERED_PATIENCE_MS } from "./tiered-turns.ts";
 
 export interface FetchSpec {
 	readonly partition: Partition;
@@ -54,7 +56,20 @@ export class Fetching {
 	/** Answers with what there is. */
 	answerNow(): void {
 		this.cancel();
-		this.#connection.inTurn(() => this.#read()).catch((error: unknown) => this.#connection.refuse(this.#id, error));
+		this.#readInTurn().catch((error: unknown) => this.#connection.refuse(this.#id, error));
+	}
+
+	/** Rejects with OFFSET_NOT_AVAILABLE, and others of `Partition.read`, after which the client may ask again. */
+	#readInTurn(): Promise<void> {
+		const { partition, offset } = this.#spec;
+		const connection = this.#connection;
+		if (offset >= partition.localStartOffset)
+			return connection.inTurn(() =>
+				this.#read((maxBytes) => partition.read(offset, maxBytes, undefined, undefined, 0)),
+			);
+		// Its turn included.
+		const patience = new Patience(connection.host.broker.clock, TIERED_PATIENCE_MS);
+		return connection.tiered.run(() => this.#read((maxBytes) => readTiered(partition, offset, maxBytes, patience)));
 	}
 
 	/** Stops waiting, without an answer. */
@@ -66,13 +81,13 @@ export class Fetching {
 		this.#connection.waiting.delete(this);
 	}
 
-	async #read(): Promise<void> {
+	async #read(read: (maxBytes: number) => Promise<Buffer>): Promise<void> {
 		await this.#connection.whenWritable();
 		if (this.#connection.closed) return;
 		const { partition, offset } = this.#spec;
 		const frameBytes = this.#connection.peerFrameBytes - RECORDS_FRAME_OVERHEAD;
 		const maxBytes = Math.min(this.#spec.maxBytes, frameBytes);
-		const batches = offset < partition.lastStableOffset ? await partition.read(offset, maxBytes) : EMPTY;
+		const batches = offset < partition.lastStableOffset ? await read(maxBytes) : EMPTY;
 		const chunk = encodeRecords([batches], {
 			partition,
 			from: offset,

@@ -1,15 +1,46 @@
 /** From what a client names (earliest, latest, an offset, a time) to offsets, for subscribe and offsets. */
 
+import type { Clock } from "../base/clock.ts";
 import { BrokerError } from "../base/errors.ts";
+import { Patience } from "../base/patience.ts";
 import type { Topic } from "../broker/topics.ts";
 import type { Partition } from "../log/partition.ts";
-import { offsetForTimestamp } from "../log/partition-times.ts";
+import { offsetForTimestamp, type RecordTime } from "../log/partition-times.ts";
+import { comesLater } from "../log/tier.ts";
 import { POSITION } from "./codec/protocol.ts";
+import { TIERED_RETRY_MS } from "./tiered-turns.ts";
 
 export type Position = readonly [
 	kind: number,
 	value?: number | readonly (readonly [partition: number, offset: number])[],
 ];
+
+/** The first record of a partition of that time or later. */
+export type FindTime = (partition: Partition, timestampMs: number) => Promise<RecordTime | undefined>;
+
+/** How long one look for a time waits for the object store: less than clients wait for an answer by default. */
+const LOOK_MS = 5_000;
+
+/** Rejects with OFFSET_NOT_AVAILABLE and KAFKA_STORAGE_ERROR where the object store does not tell in time. */
+export function findTime(clock: Clock): FindTime {
+	return (partition, timestampMs) => offsetForTimestamp(partition, timestampMs, new Patience(clock, LOOK_MS));
+}
+
+/** Waits for the object store as long as it takes, while `isWanted`. */
+export function findTimePatiently(clock: Clock, isWanted: () => boolean): FindTime {
+	const find = findTime(clock);
+	return async (partition, timestampMs) => {
+		for (;;) {
+			try {
+				return await find(partition, timestampMs);
+			} catch (error) {
+				if (!comesLater(error) || !isWanted()) throw error;
+				if (error.code !== "OFFSET_NOT_AVAILABLE")
+					await new Promise<void>((resolve) => clock.after(TIERED_RETRY_MS, resolve));
+			}
+		}
+	};
+}
 
 export function partitionOf(topic: Topic, number: number): Partition {
 	const partition = topic.partitions[number];
@@ -21,7 +52,11 @@ export function partitionOf(topic: Topic, number: number): Partition {
 }
 
 /** Each partition's offset; at once but for a time. Latest is the durable end at the moment of the call. */
-export function resolve(partitions: readonly Partition[], position: Position): number[] | Promise<number[]> {
+export function resolve(
+	partitions: readonly Partition[],
+	position: Position,
+	find: FindTime,
+): number[] | Promise<number[]> {
 	const [kind, value] = position;
 	if (kind === POSITION.EARLIEST) return partitions.map((partition) => partition.logStartOffset);
 	if (kind === POSITION.LATEST) return partitions.map((partition) => partition.lastStableOffset);
@@ -34,7 +69,7 @@ export function resolve(partitions: readonly Partition[], position: Position): n
 	if (kind === POSITION.TIMESTAMP) {
 		return Promise.all(
 			partitions.map(async (partition) => {
-				const found = await offsetForTimestamp(partition, value as number);
+				const found = await find(partition, value as number);
 				return Math.min(found?.offset ?? partition.lastStableOffset, partition.lastStableOffset);
 			}),
 		);

@@ -1,16 +1,20 @@
 /**
  * One subscription: a cursor per partition, and credits. It pushes records while the client has credits left and takes
  * what it is sent; with no credits it holds its cursors, watches nothing and reads nothing. Records of a partition come in the
- * order of their offsets, each once.
+ * order of their offsets, each once. A cursor whose records the object store does not give waits for them, and the others go on.
  */
+import type { Timer } from "../base/clock.ts";
 import { BrokerError } from "../base/errors.ts";
+import { Patience } from "../base/patience.ts";
 import type { Topic } from "../broker/topics.ts";
 import type { Partition } from "../log/partition.ts";
+import { comesLater } from "../log/tier.ts";
 import { errorBody, wireError } from "./answers.ts";
 import { FRAME_HEADER_BYTES, MESSAGE } from "./codec/protocol.ts";
 import { CborWriter } from "./codec/writer.ts";
 import type { Connection } from "./connection.ts";
 import { encodeRecords, RECORDS_FRAME_OVERHEAD } from "./records.ts";
+import { readTiered, TIERED_PATIENCE_MS, TIERED_RETRY_MS } from "./tiered-turns.ts";
 
 /** Bytes read from a file at a time, and the most that one push carries but for a single larger record. */
 const READ_BYTES = 256 * 1024;
@@ -41,6 +45,8 @@ export class Subscription {
 	readonly #follows: boolean;
 	#credits: number;
 	#byteCredits: number;
+	/** Those whose records are asked of the object store, or will be again: by a timer then. */
+	readonly #away = new Map<Cursor, Timer | undefined>();
 	#turn = 0;
 	#unwatch: (() => void)[] = [];
 	#running = false;
@@ -98,6 +104,8 @@ export class Subscription {
 		if (this.#closed) return;
 		this.#closed = true;
 		this.#stopWatching();
+		for (const timer of this.#away.values()) timer?.cancel();
+		this.#away.clear();
 		this.#connection.subscriptions.delete(this.id);
 	}
 
@@ -124,6 +132,10 @@ export class Subscription {
 				while (this.#mayPush) {
 					const cursor = this.#nextReadable();
 					if (cursor === undefined) break;
+					if (cursor.next < cursor.partition.localStartOffset) {
+						this.#readTiered(cursor);
+						continue;
+					}
 					const tail = cursor.partition.readTail(cursor.next);
 					if (tail !== undefined && tail.length > 0) this.#pushAll(cursor, tail);
 					else await this.#readFile(cursor);
@@ -144,9 +156,44 @@ export class Subscription {
 	#readFile(cursor: Cursor): Promise<void> {
 		return this.#connection.inTurn(async () => {
 			if (!this.#mayPush) return;
-			const bytes = await cursor.partition.read(cursor.next, READ_BYTES);
-			if (bytes.length > 0) this.#pushAll(cursor, [bytes]);
+			const { partition, next } = cursor;
+			try {
+				const bytes = await partition.read(next, READ_BYTES, undefined, undefined, 0);
+				if (bytes.length > 0) this.#pushAll(cursor, [bytes]);
+			} catch (error) {
+				// It has left this machine meanwhile.
+				if (!comesLater(error) || next >= partition.localStartOffset) throw error;
+			}
 		});
+	}
+
+	/** The others go on meanwhile. */
+	#readTiered(cursor: Cursor): void {
+		this.#away.set(cursor, undefined);
+		const { clock } = this.#connection.host.broker;
+		const task = async (): Promise<void> => {
+			if (!this.#mayPush) return;
+			const patience = new Patience(clock, TIERED_PATIENCE_MS);
+			const bytes = await readTiered(cursor.partition, cursor.next, READ_BYTES, patience);
+			if (bytes.length > 0) this.#pushAll(cursor, [bytes]);
+		};
+		this.#connection.tiered.run(task).then(
+			() => this.#back(cursor),
+			(error: unknown) => {
+				if (!comesLater(error)) this.#end(error);
+				else if (error.code === "OFFSET_NOT_AVAILABLE") this.#back(cursor);
+				else if (!this.#closed)
+					this.#away.set(
+						cursor,
+						clock.after(TIERED_RETRY_MS, () => this.#back(cursor)),
+					);
+			},
+		);
+	}
+
+	#back(cursor: Cursor): void {
+		this.#away.delete(cursor);
+		if (!this.#closed) this.#wake();
 	}
 
 	/** The next partition, in turn, that has something to send. */
@@ -154,6 +201,7 @@ export class Subscription {
 		for (let i = 0; i < this.#cursors.length; i++) {
 			const at = (this.#turn + i) % this.#cursors.length;
 			const cursor = this.#cursors[at] as Cursor;
+			if (this.#away.has(cursor)) continue;
 			if (cursor.next < Math.min(cursor.end, cursor.partition.lastStableOffset)) {
 				this.#turn = at + 1;
 				return cursor;

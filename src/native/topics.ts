@@ -6,7 +6,7 @@ import { topicInfo } from "./answers.ts";
 import { POSITION } from "./codec/protocol.ts";
 import type { Body } from "./codec/requests.ts";
 import type { CborValue } from "./codec/writer.ts";
-import { type Position, partitionOf, resolve } from "./positions.ts";
+import { type FindTime, findTime, type Position, partitionOf, resolve } from "./positions.ts";
 import type { Cursor, SubscriptionSpec } from "./subscription.ts";
 
 type Fields = ReadonlyMap<number, CborValue>;
@@ -56,6 +56,8 @@ export function describeTopic(broker: Broker, body: Body): Fields {
 				p.segments,
 			]),
 		],
+		// A list of its own: who does not know it has the one above as it always was.
+		[3, described.partitions.map((p) => [p.number, p.localStartOffset, p.tieredOffset])],
 	]);
 }
 
@@ -76,12 +78,16 @@ export function offsetsAt(broker: Broker, body: Body): Fields | Promise<Fields> 
 	const topic = topicNamed(broker, body.get(0) as string);
 	const answer = (offsets: number[]) =>
 		new Map<number, CborValue>([[0, topic.partitions.map((partition, i) => [partition.number, offsets[i] as number])]]);
-	const found = resolve(topic.partitions, body.get(1) as Position);
+	const found = resolve(topic.partitions, body.get(1) as Position, findTime(broker.clock));
 	return Array.isArray(found) ? answer(found) : found.then(answer);
 }
 
 /** At once but for a start by time, so that `latest` is where the log ends when the request is read. */
-export function subscriptionSpec(broker: Broker, body: Body): SubscriptionSpec | Promise<SubscriptionSpec> {
+export function subscriptionSpec(
+	broker: Broker,
+	body: Body,
+	find: FindTime,
+): SubscriptionSpec | Promise<SubscriptionSpec> {
 	const topic = topicNamed(broker, body.get(0) as string);
 	const from = body.get(1) as Position;
 	const numbers = body.get(4) as number[] | undefined;
@@ -102,7 +108,7 @@ export function subscriptionSpec(broker: Broker, body: Body): SubscriptionSpec |
 		byteCredits: (body.get(3) as number | undefined) ?? Number.POSITIVE_INFINITY,
 		follows: numbers === undefined && (until === undefined || until === false),
 	});
-	const starts = resolve(partitions, from);
+	const starts = resolve(partitions, from, find);
 	return Array.isArray(starts) ? spec(starts) : starts.then(spec);
 }
 

@@ -70,12 +70,15 @@ export class BatchBuilder {
 	/** Largest timestamp so far, milliseconds; -1 before the first record. */
 	maxTimestamp = -1;
 	readonly #pool: BufferPool;
+	readonly #leaderEpoch: number;
 	#buffer: Buffer = NONE;
 	#baseTimestamp = 0;
 	#firstBytes = 0;
 
-	constructor(pool: BufferPool) {
+	/** `leaderEpoch`: of all its batches. */
+	constructor(pool: BufferPool, leaderEpoch = 0) {
 		this.#pool = pool;
+		this.#leaderEpoch = leaderEpoch;
 	}
 
 	/** Begins a batch whose first record has this offset and timestamp (milliseconds). */
@@ -140,7 +143,7 @@ export class BatchBuilder {
 		const batch = this.#buffer.subarray(0, sizeBytes);
 		writeBatchHeader(batch, sizeBytes, {
 			baseOffset: this.baseOffset,
-			leaderEpoch: 0,
+			leaderEpoch: this.#leaderEpoch,
 			attributes: 0,
 			lastOffsetDelta: count - 1,
 			baseTimestamp: this.#baseTimestamp,

@@ -1,6 +1,6 @@
 /**
  * Vitest's global setup of the interop tests: which of other people's programs this machine has, and
- * fetching what they need (Kafka's jars, clients in Python, Node.js and Go) into
+ * fetching what they need (Kafka's jars, clients in Python, Node.js and Go, S3 servers) into
  * ${XDG_CACHE_HOME:-~/.cache}/interop, once. What is absent is told in one line each and its tests are left out; with CI=true it is an error.
  */
 import { execFileSync, spawnSync } from "node:child_process";
@@ -27,7 +27,11 @@ export interface Runtimes {
 	readonly nodeKafka: string | undefined;
 	/** kit/go, built. */
 	readonly goKafka: string | undefined;
+	/** S3 servers that run: kit/s3/s3-up. */
+	readonly s3Servers: readonly S3Server[];
 }
+
+export type S3Server = "minio" | "versitygw";
 
 declare module "vitest" {
 	export interface ProvidedContext {
@@ -166,6 +170,28 @@ function buildGoKafka(): string | undefined {
 	return folder && path.join(folder, "scenario");
 }
 
+/** Built once, some minutes each. */
+function buildS3Servers(): S3Server[] {
+	const servers: S3Server[] = ["minio", "versitygw"];
+	return servers.filter((server) => {
+		const fetch = () =>
+			spawnSync(path.join(kit, "s3", "s3-fetch"), ["--server", server], { stdio: ["ignore", "ignore", "pipe"], env });
+		let env = process.env;
+		let fetched = fetch();
+		if (fetched.status !== 0 && !has("go")) {
+			const go = findGo();
+			if (go !== undefined) env = { ...process.env, PATH: `${process.env.PATH}:${path.dirname(go)}` };
+			fetched = fetch();
+		}
+		if (fetched.status === 0) return true;
+		absent(
+			`${server} could not be built (${fetched.stderr.toString().trim().split("\n").at(-1)})`,
+			"what runs against it is",
+		);
+		return false;
+	});
+}
+
 export function setup(project: TestProject): void {
 	const kafka = fetchKafka();
 	project.provide("runtimes", {
@@ -177,5 +203,6 @@ export function setup(project: TestProject): void {
 		pythonKafka: pythonWith("kafka", PYTHON_KAFKA, "Python's Kafka clients are"),
 		nodeKafka: fetchNodeKafka(),
 		goKafka: buildGoKafka(),
+		s3Servers: buildS3Servers(),
 	});
 }

@@ -5,30 +5,10 @@
 import { SimulatedRandom } from "../../src/base/random-simulated.ts";
 import { deleteRecordsBefore } from "../../src/log/delete-records.ts";
 import type { Partition } from "../../src/log/partition.ts";
-import { type BatchHeader, decodeRecords, encodeBatch, readBatchHeader } from "../../src/record/batch.ts";
-import type { Codec } from "../../src/record/compression.ts";
+import { KeyedHistory, viewOf } from "./keyed-history.ts";
 import { Violation } from "./log-model.ts";
 import { World } from "./world.ts";
 
-interface Entry {
-	readonly offset: number;
-	/** A marker has none. */
-	readonly key: string | undefined;
-	/** null: a tombstone. Of a marker, what it says. */
-	readonly value: string | null;
-	readonly timestamp: number;
-	/** -1: not in a transaction. */
-	readonly producerId: number;
-}
-
-/** What a reader of everything finds. */
-interface Found extends Entry {
-	readonly header: BatchHeader;
-	readonly visible: boolean;
-}
-
-const CODECS: readonly Codec[] = ["none", "none", "gzip", "snappy", "lz4", "zstd"];
-const PRODUCERS = 3;
 const POWER = /the power|disk is off/;
 const DELETE_RETENTION_MS = 5000;
 
@@ -43,8 +23,7 @@ export interface LifeOptions {
 export class CompactionLife {
 	readonly world: World;
 	readonly random: SimulatedRandom;
-	/** All that was appended and is there after a crash, whether or not it is still in the log. */
-	entries: Entry[] = [];
+	readonly #history: KeyedHistory;
 	readonly tally = {
 		records: 0,
 		compactions: 0,
@@ -58,13 +37,12 @@ export class CompactionLife {
 	#acked = 0;
 	/** Records before it may be gone, or are. */
 	#start = { least: 0, most: 0 };
-	#keys: number;
 	#compacting = false;
 
 	constructor(options: LifeOptions) {
 		this.#options = options;
 		this.random = new SimulatedRandom(options.seed);
-		this.#keys = this.random.pick([3, 30, 300]);
+		this.#history = new KeyedHistory(this.random);
 		this.world = new World(this.random, {
 			journalFileBytes: 128 * 1024,
 			journalFilesMax: 3,
@@ -138,65 +116,14 @@ export class CompactionLife {
 		}
 	}
 
-	/** One batch: of records, in a transaction or not, or a transaction's marker. */
 	append(): void {
-		const { random, partition, world } = this;
-		const { transactions } = partition;
-		const producerId = random.chance(0.4) ? random.between(1, PRODUCERS) : -1;
-		const first = partition.endOffset;
-		const timestamp = world.clock.now();
-		if (producerId > 0 && transactions.openedAt(producerId) !== undefined && random.chance(0.4)) {
-			this.#end(producerId, random.chance(0.5) ? "commit" : "abort");
-			return;
-		}
-		const records = Array.from({ length: random.between(1, 8) }, (_, i) => ({
-			offset: first + i,
-			key: `key-${random.between(1, this.#keys)}`,
-			value: random.chance(0.25) ? null : `${first + i}:${"v".repeat(random.between(0, 120))}`,
-			timestamp: timestamp + random.between(-3, 3),
-			producerId,
-		}));
-		const batch = encodeBatch(
-			records.map(({ key, value, timestamp }) => ({
-				timestamp,
-				key: Buffer.from(key),
-				value: value === null ? null : Buffer.from(value),
-				headers: [{ key: "h", value: Buffer.from("x") }],
-			})),
-			{
-				codec: random.pick(CODECS),
-				...(producerId > 0 ? { producerId, producerEpoch: 0, baseSequence: first, isTransactional: true } : {}),
-			},
-		);
-		world.log.group(batch.length + 200, () => {
-			partition.appendBatch(batch, records.length);
-			if (producerId > 0) transactions.begin(producerId, first);
-		});
-		this.entries.push(...records);
-		this.tally.records += records.length;
-	}
-
-	#end(producerId: number, outcome: "commit" | "abort"): void {
-		const { partition, world } = this;
-		const offset = partition.endOffset;
-		const timestamp = world.clock.now();
-		const batch = encodeBatch([{ timestamp, key: markerKey(outcome), value: Buffer.alloc(6), headers: [] }], {
-			producerId,
-			producerEpoch: 0,
-			isTransactional: true,
-			isControl: true,
-		});
-		world.log.group(batch.length + 200, () => {
-			partition.appendBatch(batch, 1);
-			partition.transactions.end(producerId, offset, outcome);
-		});
-		this.entries.push({ offset, key: undefined, value: outcome, timestamp, producerId });
+		this.#history.append(this.world, this.partition);
+		this.tally.records = this.#history.records;
 	}
 
 	/** So that none holds compaction back. */
 	endTransactions(): void {
-		for (let producerId = 1; producerId <= PRODUCERS; producerId++)
-			if (this.partition.transactions.openedAt(producerId) !== undefined) this.#end(producerId, "commit");
+		this.#history.endTransactions(this.world, this.partition);
 	}
 
 	async commit(): Promise<void> {
@@ -252,9 +179,11 @@ export class CompactionLife {
 			}
 		}
 		const { endOffset, highWatermark } = this.partition;
-		if (endOffset !== highWatermark || endOffset < this.#acked || endOffset > this.entries.length)
-			throw new Violation(`ends at ${endOffset}; ${this.#acked} were acknowledged, ${this.entries.length} appended`);
-		this.entries.length = endOffset;
+		if (endOffset !== highWatermark || endOffset < this.#acked || endOffset > this.#history.entries.length)
+			throw new Violation(
+				`ends at ${endOffset}; ${this.#acked} were acknowledged, ${this.#history.entries.length} appended`,
+			);
+		this.#history.entries.length = endOffset;
 		this.#acked = endOffset;
 		const start = this.partition.logStartOffset;
 		if (start < this.#start.least || start > this.#start.most)
@@ -274,92 +203,21 @@ export class CompactionLife {
 	async check(): Promise<void> {
 		this.tally.reads++;
 		const { partition } = this;
-		const start = partition.logStartOffset;
-		const end = partition.highWatermark;
-		const stable = partition.lastStableOffset;
+		const view = viewOf(partition);
+		const { start, end } = view;
 		const cleaned = partition.segments.cleanedOffset;
-		const found = await this.#read(start, end, stable);
-		const at = new Map(found.map((one) => [one.offset, one]));
-		let before = start - 1;
-		for (const one of found) {
-			if (one.offset <= before) throw new Violation(`offset ${one.offset} comes after ${before}`);
-			before = one.offset;
-			compare(one, this.entries[one.offset] as Entry);
-		}
-		const outcomes = outcomesOf(this.entries);
-		// What readers of committed records take for the state of each key: the right one, at every moment.
-		const now = new Map<string, string>();
+		const found = await this.#history.read(this.world, partition, view);
+		this.#history.checkState(found, view);
 		const inCleaned = new Set<string>();
-		for (const { visible, key, value, offset } of found) {
-			if (!visible || key === undefined) continue;
-			if (outcomes[offset] === "abort") throw new Violation(`offset ${offset} was aborted and is visible`);
-			if (value === null) now.delete(key);
-			else now.set(key, value);
-			if (offset >= cleaned) continue;
+		for (const { visible, key, offset } of found) {
+			if (!visible || key === undefined || offset >= cleaned) continue;
 			if (inCleaned.has(key)) throw new Violation(`${key} is twice before ${cleaned}, where compaction has been`);
 			inCleaned.add(key);
 		}
-		const expected = new Map<string, string>();
-		for (const { key, value, offset } of this.entries.slice(start, stable)) {
-			if (key === undefined || outcomes[offset] === "abort") continue;
-			if (value === null) expected.delete(key);
-			else expected.set(key, value);
-		}
-		const wrong = [...new Set([...now.keys(), ...expected.keys()])].find((key) => now.get(key) !== expected.get(key));
-		if (wrong !== undefined)
-			throw new Violation(`${wrong} is ${now.get(wrong)?.slice(0, 20)}, not ${expected.get(wrong)?.slice(0, 20)}`);
+		const at = new Set(found.map(({ offset }) => offset));
 		for (let offset = start; offset < end; offset++)
 			if (!at.has(offset) && !partition.segments.mayLack(offset, offset + 1))
 				throw new Violation(`offset ${offset} is gone, and compaction has not been there`);
 		this.tally.removed = Math.max(this.tally.removed, end - start - found.length);
 	}
-
-	async #read(start: number, end: number, stable: number): Promise<Found[]> {
-		const { partition, world } = this;
-		const found: Found[] = [];
-		for (let offset = start; offset < end; ) {
-			const bytes = await world.finish(partition.read(offset, this.random.pick([500, 5000, 50_000]), end));
-			if (bytes.length === 0) break;
-			for (let at = 0; at < bytes.length; ) {
-				const header = readBatchHeader(bytes, at);
-				const visible = partition.isVisible(header);
-				for (const { offset: its, key, value, timestamp } of decodeRecords(bytes, at))
-					if (its >= offset)
-						found.push({
-							offset: its,
-							key: header.isControl ? undefined : String(key),
-							value: header.isControl ? (key?.readInt16BE(2) === 1 ? "commit" : "abort") : value && String(value),
-							timestamp,
-							producerId: header.producerId,
-							header,
-							visible: visible && its < stable,
-						});
-				offset = Math.max(offset, header.lastOffset + 1);
-				at += header.sizeBytes;
-			}
-		}
-		return found;
-	}
-}
-
-function compare({ header, visible, ...found }: Found, entry: Entry): void {
-	for (const name of ["offset", "key", "value", "timestamp", "producerId"] as const)
-		if (found[name] !== entry[name])
-			throw new Violation(`offset ${entry.offset} has ${name} ${found[name]}, not ${entry[name]}`);
-}
-
-/** By offset: what became of the transaction, where it is in one that has ended. */
-function outcomesOf(entries: readonly Entry[]): (string | undefined)[] {
-	const outcomes: (string | undefined)[] = [];
-	const next = new Map<number, string>();
-	for (let i = entries.length - 1; i >= 0; i--) {
-		const { key, value, producerId } = entries[i] as Entry;
-		if (key === undefined) next.set(producerId, value as string);
-		outcomes[i] = producerId < 0 ? undefined : next.get(producerId);
-	}
-	return outcomes;
-}
-
-function markerKey(outcome: "commit" | "abort"): Buffer {
-	return Buffer.from([0, 0, 0, outcome === "commit" ? 1 : 0]);
 }

@@ -28,8 +28,14 @@ export interface WorldOptions {
 	readonly tearNeighbours: boolean;
 	/** Without it nothing is compacted. */
 	readonly cleaner?: CleanerOptions;
+	/** The bytes of a catalog to begin with. */
+	readonly catalogImage?: Buffer;
 	/** A sync takes up to this, milliseconds of simulated time. */
 	readonly syncMs: number;
+	/** One of its own without it. */
+	readonly clock?: SimulatedClock;
+	/** The process is dead, or the machine off: from that instant on nothing of it happens any more. */
+	readonly onOff?: () => void;
 }
 
 export interface LogLine {
@@ -54,13 +60,15 @@ export class World {
 	constructor(random: SimulatedRandom, options: WorldOptions) {
 		this.#random = random.fork("world");
 		this.#options = options;
-		this.clock = new SimulatedClock({ random: random.fork("clock") });
+		this.#image = options.catalogImage;
+		this.clock = options.clock ?? new SimulatedClock({ random: random.fork("clock") });
 		const latency = random.fork("latency");
 		this.disk = new SimulatedDisk({
 			random: random.fork("disk"),
 			tearNeighbours: options.tearNeighbours,
 			schedule: (complete) => void this.clock.after(latency.fraction() * options.syncMs, complete),
 			onStop: () => {
+				options.onOff?.();
 				// What SQLite has committed is durable; what the dead process still does to it is not.
 				if (!this.#mayClose) this.#image = this.#takeImage?.() ?? this.#image;
 			},
@@ -146,14 +154,14 @@ export class World {
 	}
 
 	/** Moves time on until `promise` is settled. Throws when it never will be. */
-	async finish<T>(promise: Promise<T>): Promise<T> {
+	async finish<T>(promise: Promise<T>, timersMax = TIMERS_MAX): Promise<T> {
 		let settled = false;
 		const settle = () => {
 			settled = true;
 		};
 		promise.then(settle, settle);
 		await this.clock.settle();
-		for (let i = 0; !settled && i < TIMERS_MAX; i++) {
+		for (let i = 0; !settled && i < timersMax; i++) {
 			if (this.disk.off || !(await this.clock.advanceToNext())) break;
 		}
 		if (!settled) throw new NeverSettled(this.disk.off ? "the power went" : "nothing more is going to happen");

@@ -17,6 +17,8 @@ export interface KafkaGatewayOptions {
 	readonly kafka?: Partial<KafkaOptions>;
 	readonly broker?: Partial<BrokerOptions>;
 	readonly clock?: Clock;
+	/** The bytes of a catalog to begin with. */
+	readonly catalogImage?: Buffer;
 	readonly logger?: Logger;
 }
 
@@ -46,6 +48,7 @@ export class KafkaGateway {
 
 	private constructor(options: KafkaGatewayOptions) {
 		this.#options = options;
+		this.#image = options.catalogImage;
 		this.disk = new SimulatedDisk({
 			schedule: (complete, operation) => {
 				if (this.#held && operation === "sync") this.#held.push(complete);

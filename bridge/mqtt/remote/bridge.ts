@@ -3,6 +3,7 @@
  * that fails is tried again after a wait that grows; what is missed meanwhile waits in the log here and in the session there.
  */
 import type { Socket } from "node:net";
+import { Backoff } from "../../../src/base/backoff.ts";
 import type { Timer } from "../../../src/base/clock.ts";
 import type { Disk } from "../../../src/base/disk.ts";
 import type { Random } from "../../../src/base/random.ts";
@@ -11,7 +12,6 @@ import type { ConnackPacket, SubackPacket } from "../codec/packets.ts";
 import type { PublishView } from "../codec/publish-view.ts";
 import type { Engine } from "../engine.ts";
 import type { EventReader } from "../stored-event.ts";
-import { Backoff } from "./backoff.ts";
 import { BridgeCounters, type BridgeState, type BridgeStatus } from "./bridge-stats.ts";
 import { DialError, dial, readSmallFile } from "./dial.ts";
 import { Inbound } from "./inbound.ts";

@@ -1,9 +1,8 @@
 /**
  * From the log to the other broker. Nothing is queued: each rule has a cursor per partition (cursor.ts), which moves when the
  * other broker acknowledges; an outage costs no memory and loses nothing. Events are read out of memory where they still are
- * there, else by one read at a time; at most one batch that was read is held while the window is closed.
+ * there, else by one read at a time (backlog.ts), whose result is held while the window is closed.
  */
-import { BrokerError } from "../../../src/base/errors.ts";
 import type { Logger } from "../../../src/base/logger.ts";
 import type { BridgeConfig } from "../../../src/config/definition.ts";
 import { readBatchHeader } from "../../../src/record/batch.ts";
@@ -11,6 +10,7 @@ import type { ConnackPacket } from "../codec/packets.ts";
 import { ReasonCode } from "../codec/reason-codes.ts";
 import type { Engine } from "../engine.ts";
 import type { EventReader, StoredEvent } from "../stored-event.ts";
+import { Backlog, type Held } from "./backlog.ts";
 import type { BridgeCounters } from "./bridge-stats.ts";
 import type { Run } from "./cursor.ts";
 import { Flow, type FlowPartition } from "./flow.ts";
@@ -22,20 +22,12 @@ import { PreparedPackets, type Sent } from "./prepared.ts";
 import type { RareLog } from "./rare-log.ts";
 import { type EventForm, eventLength, writeEvent } from "./write-event.ts";
 
-const READ_BYTES = 256 * 1024;
 /** Higher identifiers are for SUBSCRIBE. */
 const PACKET_ID_MAX = 65_000;
 const PACKET_BYTES_MAX = 268_435_460;
 const RECEIVE_MAXIMUM_DEFAULT = 65_535;
 /** An event that the other broker refuses so often for want of space is passed over. */
 const QUOTA_TRIES = 10;
-
-interface Held {
-	readonly place: FlowPartition;
-	readonly run: Run;
-	readonly bytes: Buffer;
-	at: number;
-}
 
 export interface OutboundServices {
 	readonly engine: Engine;
@@ -54,13 +46,10 @@ export class Outbound {
 	readonly #publisher: string;
 	/** With something to send, in turn. */
 	readonly #ready = new Set<FlowPartition>();
-	/** Wait for their turn to read from a file. */
-	readonly #toRead = new Set<FlowPartition>();
+	readonly #backlog: Backlog;
 	readonly #inflight = new Map<number, Sent>();
 	/** Identifiers of an earlier connection that are to be used again. */
 	readonly #reserved = new Set<number>();
-	#held: Held | undefined;
-	#reading = false;
 	#link: Link | undefined;
 	#form: EventForm;
 	#window = 1;
@@ -81,6 +70,19 @@ export class Outbound {
 		this.#services = services;
 		const { engine, config, gatewayId } = services;
 		this.#publisher = publisherOf(config.name);
+		this.#backlog = new Backlog({
+			ready: (place) => {
+				this.#ready.add(place);
+				this.pumpLater();
+			},
+			failed: ({ partition: { topic, number } }, error) =>
+				services.rare.warn("a bridge cannot read; it will be tried again", {
+					bridge: config.name,
+					topic,
+					partition: number,
+					error: String(error),
+				}),
+		});
 		this.flows = config.out.map((rule, i) => new Flow(engine, config.name, i, rule));
 		this.#form = {
 			version: 4,
@@ -104,10 +106,8 @@ export class Outbound {
 				this.#ready.add(place);
 			}
 		}
-		for (const places of [this.#ready, this.#toRead]) {
-			for (const place of places) if (place.gone) places.delete(place);
-		}
-		if (this.#held?.place.gone) this.#held = undefined;
+		for (const place of this.#ready) if (place.gone) this.#ready.delete(place);
+		this.#backlog.dropGone();
 		this.pumpLater();
 	}
 
@@ -153,9 +153,8 @@ export class Outbound {
 		for (const [packetId, { place, offset }] of this.#inflight) place.again.set(offset, packetId);
 		this.#inflight.clear();
 		this.#prepared.discard();
-		this.#held = undefined;
 		this.#ready.clear();
-		this.#toRead.clear();
+		this.#backlog.clear();
 		for (const flow of this.flows) for (const { cursor } of flow.partitions.values()) cursor.reset();
 	}
 
@@ -250,20 +249,17 @@ export class Outbound {
 		const { partition, cursor } = place;
 		this.#trim(place);
 		const run = cursor.take(partition.lastStableOffset);
-		this.#toRead.delete(place);
+		this.#backlog.withdraw(place);
 		if (run === undefined) return false;
-		if (this.#held?.place === place) {
-			const held = this.#held;
-			if (held.run === run) {
-				this.#sendHeld(held);
-				return true;
-			}
-			this.#held = undefined;
+		const held = this.#backlog.held(place);
+		if (held?.run === run) {
+			this.#sendHeld(held);
+			return true;
 		}
-		const batches = partition.readTail(run.next);
+		if (held !== undefined) this.#backlog.release(held);
+		const batches = run.next < partition.localStartOffset ? undefined : partition.readTail(run.next);
 		if (batches === undefined || batches.length === 0) {
-			this.#toRead.add(place);
-			void this.#readNext();
+			this.#backlog.ask(place, run);
 			return false;
 		}
 		for (const batch of batches) {
@@ -279,8 +275,7 @@ export class Outbound {
 			if (this.#isStopped) return;
 			held.at = next;
 		}
-		this.#held = undefined;
-		void this.#readNext();
+		this.#backlog.release(held);
 	}
 
 	/** The visitor did not take an event: window or socket are full. */
@@ -398,54 +393,13 @@ export class Outbound {
 		});
 	}
 
-	/** One read at a time, and none while a result waits for the window. */
-	async #readNext(): Promise<void> {
-		if (this.#reading || this.#held !== undefined) return;
-		const link = this.#link;
-		const place = this.#toRead.values().next().value;
-		if (place === undefined || link === undefined) return;
-		this.#reading = true;
-		this.#toRead.delete(place);
-		const { partition, cursor } = place;
-		const run = cursor.take(partition.lastStableOffset);
-		try {
-			if (run !== undefined) {
-				const { next } = run;
-				const bytes = await partition.read(next, READ_BYTES);
-				if (this.#link === link && !place.gone) {
-					if (bytes.length > 0) this.#held = { place, run, bytes, at: 0 };
-					// All the rest is damaged, and recorded as lost.
-					else if (run.next === next) run.next = Math.min(partition.lastStableOffset, run.end);
-				}
-			}
-		} catch (error) {
-			// Retention was quicker, or the topic is deleted: what follows finds out. Anything else is tried again by the sweep.
-			const expected = error instanceof BrokerError && error.code === "OFFSET_OUT_OF_RANGE";
-			if (!expected && !place.gone) {
-				this.#services.rare.warn("a bridge cannot read; it will be tried again", {
-					bridge: this.#services.config.name,
-					topic: partition.topic,
-					partition: partition.number,
-					error: String(error),
-				});
-				this.#reading = false;
-				return;
-			}
-		}
-		this.#reading = false;
-		if (this.#link === undefined) return;
-		if (!place.gone) this.#ready.add(place);
-		if (this.#held === undefined) void this.#readNext();
-		this.pumpLater();
-	}
-
 	/** Once a second: whatever was missed is found. */
 	swept(): void {
 		if (this.#link === undefined) return;
 		for (const flow of this.flows) {
 			for (const place of flow.partitions.values()) this.#ready.add(place);
 		}
-		void this.#readNext();
+		this.#backlog.swept();
 		this.pumpLater();
 	}
 
@@ -455,12 +409,7 @@ export class Outbound {
 
 	/** Whether all that is there is sent and acknowledged. */
 	get idle(): boolean {
-		return (
-			this.#inflight.size + this.#prepared.size === 0 &&
-			this.#ready.size === 0 &&
-			this.#toRead.size === 0 &&
-			this.#held === undefined
-		);
+		return this.#inflight.size + this.#prepared.size === 0 && this.#ready.size === 0 && this.#backlog.isEmpty;
 	}
 
 	get lag(): number {

@@ -92,6 +92,11 @@ export function encodeOffset(stored: StoredOffset): Buffer {
 	return row;
 }
 
+/** Whether `decodeOffset` may be asked. */
+export function isOffset(value: Uint8Array): boolean {
+	return value[0] === OFFSET_FORMAT && value.length >= HEAD_BYTES;
+}
+
 export function decodeOffset(value: Uint8Array): StoredOffset {
 	const row = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
 	let at = 1;

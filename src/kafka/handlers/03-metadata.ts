@@ -94,11 +94,11 @@ function describe(topic: Topic, request: Request, { services }: Call): TopicAnsw
 		name: topic.name,
 		topicId: topic.id,
 		isInternal: INTERNAL.has(topic.name),
-		partitions: topic.partitions.map(({ number }) => ({
+		partitions: topic.partitions.map(({ number, epochs }) => ({
 			errorCode: ERROR_CODES.NONE,
 			partitionIndex: number,
 			leaderId: services.options.nodeId,
-			leaderEpoch: 0,
+			leaderEpoch: epochs.current,
 			replicaNodes: nodes,
 			isrNodes: nodes,
 		})),

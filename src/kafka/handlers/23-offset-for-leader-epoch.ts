@@ -2,7 +2,7 @@
 import { api } from "../api.ts";
 import { errorNumber } from "../error-number.ts";
 import { findPartition } from "../find-partition.ts";
-import { checkLeaderEpoch, LEADER_EPOCH } from "../leader-epoch.ts";
+import { checkLeaderEpoch } from "../leader-epoch.ts";
 import {
 	OffsetForLeaderEpochRequest,
 	OffsetForLeaderEpochResponse,
@@ -18,12 +18,13 @@ export const offsetForLeaderEpoch = api({
 				topic,
 				partitions: partitions.map(({ partition, currentLeaderEpoch, leaderEpoch }) => {
 					try {
-						const { highWatermark } = findPartition(broker, topic, partition);
-						const refusal = checkLeaderEpoch(currentLeaderEpoch);
+						const found = findPartition(broker, topic, partition);
+						const refusal = checkLeaderEpoch(found, currentLeaderEpoch);
 						if (refusal !== undefined) throw refusal;
+						const end = found.epochs.endOf(leaderEpoch, found.logStartOffset, found.highWatermark);
 						// Of an epoch that never was there is nothing to say, and that is no error.
-						if (leaderEpoch !== LEADER_EPOCH) return { partition };
-						return { partition, leaderEpoch, endOffset: highWatermark };
+						if (end === undefined) return { partition };
+						return { partition, leaderEpoch: end.epoch, endOffset: end.endOffset };
 					} catch (error) {
 						return { partition, errorCode: errorNumber(error) };
 					}

@@ -12,6 +12,8 @@ import { groupsApi } from "./groups-api.ts";
 import { errorOf, type Fields, type Link, type LinkOwner, openLink } from "./link.ts";
 import { ProduceQueue } from "./produce-queue.ts";
 import { RecordStream, type StreamHost } from "./record-stream.ts";
+import { tierApi } from "./tier-api.ts";
+import type { TierApi } from "./tier-types.ts";
 import { topicsApi } from "./topics-api.ts";
 import type {
 	ConnectOptions,
@@ -30,6 +32,7 @@ import type {
 import { ANSWERS, check, consumedRecords, encodePosition, gatewayStatus, wholeNumber } from "./wire.ts";
 
 export { HeadwaterError } from "./errors.ts";
+export type * from "./tier-types.ts";
 export type * from "./types.ts";
 
 const DEFAULT_HOST = "127.0.0.1";
@@ -39,6 +42,9 @@ const DEFAULT_FETCH_BYTES = 1024 * 1024;
 /** Pauses between attempts to connect again double from the first to the last; each is shortened by up to half, at random. */
 const FIRST_PAUSE_MS = 100;
 const LAST_PAUSE_MS = 10_000;
+/** Refusals after which a read of records is made again, with pauses that double from the first to this one. */
+const LATER_CODES = new Set(["KAFKA_STORAGE_ERROR", "OFFSET_NOT_AVAILABLE"]);
+const LAST_RETRY_MS = 2_000;
 /** Refusals at which connecting again would end the same way. */
 const FINAL_CODES = new Set([
 	"ABORTED",
@@ -56,7 +62,10 @@ interface Pending {
 	/** Whether it does no harm to ask twice. */
 	readonly repeatable: boolean;
 	sent: boolean;
-	answered(body: Fields): void;
+	/** The request's answer, or a message before it. */
+	answered(type: number, body: Fields): void;
+	/** The gateway's answer is an error. */
+	refused(error: HeadwaterError): void;
 	failed(error: HeadwaterError): void;
 }
 
@@ -66,9 +75,13 @@ export interface Call {
 	readonly type: number;
 	readonly shape: Shape | undefined;
 	readonly repeatable: boolean;
+	/** Whether it is asked again, until its time is over, where records cannot be had from the object store just now. */
+	readonly readsOn?: boolean;
 	/** Time beyond the client's time-out that the gateway was asked to wait. */
 	readonly waitMs?: number;
 	readonly signal?: AbortSignal | undefined;
+	/** Messages that come before the answer, each of which gives the gateway its time anew. */
+	readonly parts?: { readonly type: number; readonly shape: Shape; received(body: Fields): void };
 	write(writer: CborWriter): void;
 }
 
@@ -87,6 +100,7 @@ export class Client {
 	readonly clientId: string;
 	readonly topics: TopicsApi;
 	readonly groups: GroupsApi;
+	readonly tier: TierApi;
 	readonly #options: ConnectOptions;
 	readonly #host: string;
 	readonly #port: number;
@@ -116,6 +130,7 @@ export class Client {
 		this.#produced = new ProduceQueue(() => this.#nextId(), options.maxInFlight);
 		this.topics = topicsApi((call) => this.#call(call));
 		this.groups = groupsApi((call) => this.#call(call));
+		this.tier = tierApi((call) => this.#call(call));
 		this.#linkOwner = {
 			received: (type, id, body, frameBytes) => this.#received(type, id, body, frameBytes),
 			lost: (link, error) => this.#lost(link, error),
@@ -148,7 +163,10 @@ export class Client {
 		return records.length === 0 ? [] : await this.#produced.produce(topic, records, options);
 	}
 
-	/** Records of one partition from an offset on. Rejects with OFFSET_OUT_OF_RANGE for an offset that is not stored. */
+	/**
+	 * Records of one partition from an offset on. Rejects with OFFSET_OUT_OF_RANGE for an offset that is not stored; with
+	 * OFFSET_NOT_AVAILABLE or KAFKA_STORAGE_ERROR where the gateway's object store did not give them within the client's time-out.
+	 */
 	fetch(topic: string, partition: number, offset: number, options: FetchOptions = {}): Promise<FetchResult> {
 		const waitMs = options.waitMs ?? 0;
 		return this.#call({
@@ -156,6 +174,7 @@ export class Client {
 			type: MESSAGE.FETCH,
 			shape: ANSWERS.fetch,
 			repeatable: true,
+			readsOn: true,
 			waitMs,
 			signal: options.signal,
 			write: (writer) => {
@@ -172,13 +191,17 @@ export class Client {
 		}));
 	}
 
-	/** For each partition where reading would begin. By timestamp: at the first record of that time or later, or at the end. */
+	/**
+	 * For each partition where reading would begin. By timestamp: at the first record of that time or later, or at the end;
+	 * rejects as `fetch` does where the object store has to be asked.
+	 */
 	offsets(topic: string, at: OffsetSpec): Promise<{ partition: number; offset: number }[]> {
 		return this.#call({
 			name: "offsets",
 			type: MESSAGE.OFFSETS,
 			shape: ANSWERS.offsets,
 			repeatable: true,
+			readsOn: true,
 			write: (writer) => encodePosition(writer.map(2).uint(0).text(topic).uint(1), at),
 		}).then((body) => (body.get(0) as [number, number][]).map(([partition, offset]) => ({ partition, offset })));
 	}
@@ -284,6 +307,7 @@ export class Client {
 			call.write(writer);
 			const done = () => {
 				clearTimeout(timer);
+				clearTimeout(retry);
 				call.signal?.removeEventListener("abort", aborted);
 				this.#pending.delete(id);
 			};
@@ -291,17 +315,39 @@ export class Client {
 				done();
 				reject(error);
 			};
-			const aborted = () => failed(new HeadwaterError("ABORTED", `${call.name} was given up`));
+			let pauseMs = FIRST_PAUSE_MS;
+			let retry: NodeJS.Timeout | undefined;
+			let refusal: HeadwaterError | undefined;
+			const refused = (error: HeadwaterError) => {
+				if (call.readsOn !== true || !LATER_CODES.has(error.code)) {
+					failed(error);
+					return;
+				}
+				refusal = error;
+				retry = setTimeout(() => this.#send(pending), pauseMs);
+				pauseMs = Math.min(pauseMs * 2, LAST_RETRY_MS);
+			};
+			const aborted = () => {
+				failed(new HeadwaterError("ABORTED", `${call.name} was given up`));
+				if (call.parts !== undefined && this.#link !== undefined) this.#unsubscribe(id);
+			};
 			const timeMs = this.#timeoutMs + (call.waitMs ?? 0);
-			const timer = setTimeout(() => failed(this.#timeOut(call.name, timeMs)), timeMs);
+			const timer = setTimeout(() => failed(refusal ?? this.#timeOut(call.name, timeMs)), timeMs);
 			call.signal?.addEventListener("abort", aborted, { once: true });
 			const pending: Pending = {
 				name: call.name,
 				frame: writer.endFrame().take(),
 				repeatable: call.repeatable,
 				sent: false,
+				refused,
 				failed,
-				answered: (body) => {
+				answered: (type, body) => {
+					if (call.parts !== undefined && type === call.parts.type) {
+						check(body, call.parts.shape, call.name);
+						timer.refresh();
+						call.parts.received(body);
+						return;
+					}
 					if (call.shape !== undefined) check(body, call.shape, call.name);
 					done();
 					resolve(body);
@@ -322,8 +368,8 @@ export class Client {
 		if (this.#produced.answered(type, id, body)) return;
 		const pending = this.#pending.get(id);
 		if (pending !== undefined) {
-			if (type === MESSAGE.ERROR) pending.failed(errorOf(body));
-			else pending.answered(body);
+			if (type === MESSAGE.ERROR) pending.refused(errorOf(body));
+			else pending.answered(type, body);
 			return;
 		}
 		// Without a stream: it has ended here, and the gateway did not know yet when it sent this.
@@ -336,8 +382,12 @@ export class Client {
 		if (!this.#allStreams.delete(stream)) return;
 		const known = this.#streams.delete(stream.id);
 		if (!known || this.#closed || this.#link === undefined) return;
+		this.#unsubscribe(stream.id);
+	}
+
+	#unsubscribe(id: number): void {
 		const call = { name: "unsubscribe", type: MESSAGE.UNSUBSCRIBE, shape: undefined, repeatable: true };
-		this.#call({ ...call, write: (writer) => void writer.map(1).uint(0).uint(stream.id) }).catch(() => undefined);
+		this.#call({ ...call, write: (writer) => void writer.map(1).uint(0).uint(id) }).catch(() => undefined);
 	}
 
 	#lost(link: Link, error: HeadwaterError): void {

@@ -126,7 +126,12 @@ export interface TopicDescription {
 	readonly configs: { name: string; value: string; isDefault: boolean; documentation: string }[];
 	readonly partitions: {
 		number: number;
+		/** The lowest offset that can be read. */
 		logStartOffset: number;
+		/** From here on records are on the gateway's own disk; those before are in the object store alone. */
+		localStartOffset: number;
+		/** The object store has the records before this; 0: none. */
+		tieredOffset: number;
 		highWatermark: number;
 		endOffset: number;
 		sizeBytes: number;
@@ -201,4 +206,17 @@ export interface GatewayStatus {
 	readonly produced: { records: number; bytes: number };
 	/** Records that were stored and then lost, for whatever reason but retention as configured. */
 	readonly losses: { records: number };
+	/** Tiered storage, in short; missing: the gateway has none. */
+	readonly tier?: {
+		store: string;
+		bundles: number;
+		/** Of all bundles, as stored. */
+		bytes: number;
+		tieredRecords: number;
+		tieredBytes: number;
+		pendingRecords: number;
+		pendingBytes: number;
+		nextRunMs?: number;
+		error?: { sinceMs: number; message: string };
+	};
 }

@@ -26,8 +26,12 @@ function list(of: Shape): Shape {
 	return { kind: "array", of };
 }
 
-function body(fields: Record<number, [string, Shape]>): Shape {
-	const entries = Object.entries(fields).map(([key, [name, shape]]) => [key, { name, shape }] as const);
+type Field = { readonly name: string; readonly shape: Shape; readonly optional: true };
+
+function body(fields: Record<number, [string, Shape] | Field>): Shape {
+	const entries = Object.entries(fields).map(([key, field]) => {
+		return [key, Array.isArray(field) ? { name: field[0], shape: field[1] } : field] as const;
+	});
 	return { kind: "body", fields: Object.fromEntries(entries) };
 }
 
@@ -94,6 +98,11 @@ export const ANSWERS = {
 				),
 			),
 		],
+		3: {
+			name: "tier",
+			shape: list(tuple(["number", uint], ["local start", uint], ["tiered", uint])),
+			optional: true,
+		},
 	}),
 	status: body({ 0: ["status", { kind: "any" }] }),
 } as const;
@@ -206,12 +215,18 @@ export function topicInfo(fields: Fields): TopicInfo {
 export function topicDescription(fields: Fields): TopicDescription {
 	const configs = fields.get(1) as [string, string, boolean, string][];
 	const partitions = fields.get(2) as [number, number, number, number, number, number][];
+	// A gateway of before tiered storage does not say.
+	const places = ((fields.get(3) ?? []) as [number, number, number][]).map(
+		([number, localStartOffset, tieredOffset]) => [number, { localStartOffset, tieredOffset }] as const,
+	);
+	const tier = new Map(places);
 	return {
 		topic: topicInfo(fields.get(0) as Fields),
 		configs: configs.map(([name, value, isDefault, documentation]) => ({ name, value, isDefault, documentation })),
 		partitions: partitions.map(([number, logStartOffset, highWatermark, endOffset, sizeBytes, segments]) => ({
 			number,
 			logStartOffset,
+			...(tier.get(number) ?? { localStartOffset: logStartOffset, tieredOffset: 0 }),
 			highWatermark,
 			endOffset,
 			sizeBytes,
@@ -224,7 +239,8 @@ export function gatewayStatus(fields: Fields): GatewayStatus {
 	return plain(fields.get(0)) as GatewayStatus;
 }
 
-function plain(value: unknown): unknown {
+/** Maps with text keys as objects, at every depth. */
+export function plain(value: unknown): unknown {
 	if (value instanceof Map) return Object.fromEntries([...value].map(([key, item]) => [key, plain(item)]));
 	return Array.isArray(value) ? value.map(plain) : value;
 }

@@ -29,9 +29,15 @@ export const MESSAGE = {
 	GROUP_DESCRIBE: 17,
 	GROUP_OFFSETS: 18,
 	GROUP_DELETE: 19,
+	TIER_STATUS: 20,
+	TIER_RUN: 21,
+	TIER_RANGES: 22,
+	TIER_VERIFY: 23,
 	/** Gateway to client only, with the id of the subscribe request. */
 	RECORDS: 32,
 	END: 33,
+	/** Gateway to client only, with the id of the verify request: what it found so far. */
+	TIER_FINDINGS: 34,
 } as const;
 
 /** Where reading starts: the first item of a `position`. */
@@ -53,6 +59,8 @@ export const MIN_IDLE_MS = 1_000;
 export const MAX_IDLE_MS = 3_600_000;
 /** The longest long poll, milliseconds. */
 export const MAX_WAIT_MS = 60_000;
+/** Ranges of the object store in one answer. */
+export const MAX_RANGES = 1000;
 export const MAX_CREDITS = 2 ** 31 - 1;
 export const MAX_CLIENT_ID_BYTES = 200;
 

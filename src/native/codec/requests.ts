@@ -3,6 +3,7 @@ import {
 	MAX_CLIENT_ID_BYTES,
 	MAX_CREDITS,
 	MAX_IDLE_MS,
+	MAX_RANGES,
 	MAX_WAIT_MS,
 	MESSAGE,
 	MIN_FRAME_BYTES,
@@ -211,6 +212,20 @@ export const REQUESTS: Readonly<Record<number, { readonly name: string; readonly
 		}),
 	},
 	[MESSAGE.GROUP_DELETE]: { name: "group delete", body: groupOnly },
+	[MESSAGE.TIER_STATUS]: { name: "tier status", body: body({}) },
+	[MESSAGE.TIER_RUN]: { name: "tier run", body: body({}) },
+	[MESSAGE.TIER_RANGES]: {
+		name: "tier ranges",
+		body: body({
+			0: { name: "topic", shape: topicName, optional: true },
+			1: { name: "after", shape: groupPlace, optional: true },
+			2: { name: "most", shape: { kind: "uint", min: 1, max: MAX_RANGES }, optional: true },
+		}),
+	},
+	[MESSAGE.TIER_VERIFY]: {
+		name: "tier verify",
+		body: body({ 0: { name: "deep", shape: bool, optional: true } }),
+	},
 };
 
 export type Body = ReadonlyMap<number, unknown>;
@@ -237,7 +252,7 @@ export function readRequest(value: unknown): Request {
 	const [type, id, content] = value as [number, number, Body];
 	const shape = REQUESTS[type];
 	if (shape === undefined)
-		checkShape(type, { kind: "uint", min: MESSAGE.HELLO, max: MESSAGE.GROUP_DELETE }, "message.type");
+		checkShape(type, { kind: "uint", min: MESSAGE.HELLO, max: MESSAGE.TIER_VERIFY }, "message.type");
 	else checkShape(content, shape.body, `request ${id} (${shape.name})`);
 	return { type, id, body: content };
 }

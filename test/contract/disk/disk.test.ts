@@ -17,7 +17,8 @@ const disks: Record<string, { start(): { disk: Disk; root: string }; stop(root: 
 	},
 	SimulatedDisk: {
 		start: () => {
-			const disk = new SimulatedDisk();
+			let nowMs = 1_700_000_000_000;
+			const disk = new SimulatedDisk({ now: () => nowMs++ });
 			disk.makeDirectory("/data");
 			return { disk, root: "/data" };
 		},
@@ -198,6 +199,42 @@ describe.each(Object.keys(disks))("%s", (name) => {
 		disk.makeDirectory(at("other"));
 		put("other/file", "");
 		expect(codeOf(() => disk.rename(at("topic-0.deleted"), at("other")))).toBe("ENOTEMPTY");
+	});
+
+	it("gives a file a second name, only where there is nothing by it", () => {
+		put("a", "one");
+		disk.link(at("a"), at("b"));
+		expect([get("a"), get("b")]).toEqual(["one", "one"]);
+		const file = disk.open(at("a"), "write");
+		file.write([text("two")], 0);
+		expect(get("b")).toBe("two");
+		file.close();
+		put("c", "three");
+		expect(codeOf(() => disk.link(at("a"), at("c")))).toBe("EEXIST");
+		expect(codeOf(() => disk.link(at("a"), at("a")))).toBe("EEXIST");
+		expect(get("c")).toBe("three");
+		expect(codeOf(() => disk.link(at("none"), at("d")))).toBe("ENOENT");
+		expect(codeOf(() => disk.link(at("a"), at("no-folder/d")))).toBe("ENOENT");
+		disk.remove(at("a"));
+		expect(disk.exists(at("a"))).toBe(false);
+		expect(get("b")).toBe("two");
+	});
+
+	it("tells what there is by a name", () => {
+		put("a", "abc");
+		disk.makeDirectory(at("folder"));
+		expect(disk.status(at("a"))).toMatchObject({ kind: "file", sizeBytes: 3 });
+		expect(disk.status(at("a"))?.modifiedMs).toBeGreaterThan(0);
+		expect(disk.status(at("folder"))).toMatchObject({ kind: "folder" });
+		expect(disk.status(at("none"))).toBeUndefined();
+		expect(disk.status(at("none/none"))).toBeUndefined();
+		expect(disk.status(at("a/none"))).toBeUndefined();
+	});
+
+	it("dates a file by its last write", () => {
+		for (const name of ["a", "b", "a"]) put(name, "x");
+		const [a, b] = [disk.status(at("a")), disk.status(at("b"))];
+		expect(a?.modifiedMs).toBeGreaterThanOrEqual(b?.modifiedMs as number);
 	});
 
 	it("removes a file, which stays readable to who has it open", () => {

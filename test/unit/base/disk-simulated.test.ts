@@ -110,6 +110,21 @@ describe("a power cut", () => {
 		expect(seen).toEqual(new Set(["a", "b", "c"]));
 	});
 
+	it("keeps a second name whose folder was synced, and may take one whose folder was not", () => {
+		const run = (disk: SimulatedDisk) => {
+			durableFile(disk, "/data/a", text("x"));
+			disk.link("/data/a", "/data/b");
+		};
+		const look = (disk: SimulatedDisk) => disk.list("/data").sort().join();
+		expect(outcomes(60, run, look)).toEqual(new Set(["a", "a,b"]));
+		const synced = (disk: SimulatedDisk) => {
+			run(disk);
+			disk.syncDirectory("/data");
+			disk.remove("/data/a");
+		};
+		expect(outcomes(60, synced, look)).toEqual(new Set(["a,b", "b"]));
+	});
+
 	it("may bring back a file whose removal was not synced, and does not when it was", () => {
 		const run = (disk: SimulatedDisk) => {
 			durableFile(disk, "/data/a", text("abc"));
@@ -335,6 +350,9 @@ describe("faults on order", () => {
 		disk.capacityBytes = 1000;
 		const a = disk.open("/data/a", "create");
 		a.write([Buffer.alloc(900)], 0);
+		disk.link("/data/a", "/data/second");
+		expect(disk.freeBytes("/data")).toBe(100);
+		disk.remove("/data/second");
 		expect(disk.freeBytes("/data")).toBe(100);
 		const b = disk.open("/data/b", "create");
 		expect(() => b.write([Buffer.alloc(101)], 0)).toThrow("ENOSPC");

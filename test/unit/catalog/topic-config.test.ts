@@ -135,6 +135,36 @@ it("refuses a compaction lag whose least is more than its most, whichever of the
 	).not.toBe("");
 });
 
+describe("tiered storage", () => {
+	const on = { "remote.storage.enable": "true" };
+
+	it.each([
+		["retention.ms", "local.retention.ms", "log.local.retention.ms"],
+		["retention.bytes", "local.retention.bytes", "log.local.retention.bytes"],
+	])("keeps no more here than %s keeps at all", (whole, local, brokerKey) => {
+		for (const right of ["-2", "0", "1000"]) checkTopicConfigTogether({ ...on, [whole]: "1000", [local]: right }, {});
+		for (const wrong of ["1001", "-1"])
+			expect(refusal(() => checkTopicConfigTogether({ ...on, [whole]: "1000", [local]: wrong }, {}))).toContain(
+				`${local} (${wrong}) is more than ${whole} (1000)`,
+			);
+		expect(refusal(() => checkTopicConfigTogether({ ...on, [whole]: "1000" }, { [brokerKey]: "1001" }))).not.toBe("");
+		// All is kept, or nothing is in an object store, or compaction alone takes anything away.
+		checkTopicConfigTogether({ ...on, [whole]: "-1", [local]: "1001" }, {});
+		checkTopicConfigTogether({ [whole]: "1000", [local]: "1001" }, {});
+		checkTopicConfigTogether({ ...on, [whole]: "1000", [local]: "1001", "cleanup.policy": "compact" }, {});
+	});
+
+	it("may be the default of all topics, and one topic may go without", () => {
+		const defaults = { "log.remote.storage.enable": "true" };
+		expect(partitionConfig({}, defaults).tier).toMatchObject({ enabled: true, copies: true });
+		expect(partitionConfig({ "remote.storage.enable": "false" }, defaults).tier.enabled).toBe(false);
+		expect(partitionConfig({ "remote.log.copy.disable": "true" }, defaults).tier).toMatchObject({
+			enabled: true,
+			copies: false,
+		});
+	});
+});
+
 it("gives the log its part, numbers as numbers", () => {
 	const config = partitionConfig(
 		{ "cleanup.policy": "compact,delete", "compression.type": "zstd", "message.timestamp.type": "LogAppendTime" },

@@ -172,6 +172,19 @@ describe("the whole", () => {
 		expect(deleting(world)).toEqual([1]);
 	});
 
+	it("keeps the newest bundle that has a snapshot, though newer ones without one are there", async () => {
+		const world = await newWorld({});
+		const { tier } = world.broker.catalog;
+		const range = { partitionId: one(world).id, storedBytes: 1, rawBytes: 1, maxTimestamp: 0, blocks: Buffer.alloc(0) };
+		for (const [sequence, hasSnapshot] of [true, true, false, false].entries()) {
+			const id = tier.beginBundle({ incarnation: 1, sequence, key: `g/1/${sequence}`, createdMs: 0 });
+			tier.commitBundle(id, 1, [{ ...range, baseOffset: sequence, nextOffset: sequence + 1 }], hasSnapshot);
+		}
+		deleteRecordsBefore(world.log, one(world), 4);
+		expect(stored(world)).toEqual([1]);
+		expect(deleting(world)).toEqual([0, 2, 3]);
+	});
+
 	it("loses what is deleted by request in the object store too, however far that is", async () => {
 		const world = await newWorld({ "local.retention.ms": "0" });
 		upload(world, 0, 10, 5);
@@ -243,6 +256,20 @@ describe("what has left the card", () => {
 		await world.finish(one(world).read(3, 100));
 		expect(asked.at(-1)).toBe(3);
 		expect(await world.finish(offsetForTimestamp(one(world), 9000))).toEqual({ offset: 9, timestamp: 9000 });
+	});
+
+	it("is passed over where compaction left nothing of it: a reader goes on with what is kept here", async () => {
+		const world = await newWorld({ "local.retention.ms": "0" });
+		upload(world, 0, 10);
+		enforceRetention(world.log);
+		const tier: Tier = {
+			read: async () => Buffer.alloc(0),
+			lookUpTime: () => undefined,
+			maxTimestamp: () => -1,
+		};
+		world.log.tier = tier;
+		const bytes = await world.finish(one(world).read(5, 1 << 20));
+		expect(recordsIn(bytes).map(({ offset }) => offset)).toEqual([8, 9]);
 	});
 
 	it("cannot be read where no object store is open, and that is no reason to go on elsewhere", async () => {

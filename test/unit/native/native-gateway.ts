@@ -9,6 +9,7 @@ import { SimulatedDisk } from "../../../src/base/disk-simulated.ts";
 import { silentLogger } from "../../../src/base/logger.ts";
 import { systemRandom } from "../../../src/base/random.ts";
 import { Broker } from "../../../src/broker/broker.ts";
+import type { TierAdmin } from "../../../src/broker/tier-admin.ts";
 import { type Decode, loadDecoder } from "../../../src/native/codec/decode.ts";
 import { FrameReader } from "../../../src/native/codec/frames.ts";
 import { MESSAGE } from "../../../src/native/codec/protocol.ts";
@@ -44,6 +45,7 @@ const TOPIC_DEFAULTS = {
 export interface NativeGatewayOptions extends Partial<NativeOptions> {
 	readonly clock?: Clock;
 	readonly memoryBudgetBytes?: number;
+	readonly tier?: TierAdmin;
 }
 
 export class NativeGateway {
@@ -77,7 +79,7 @@ export class NativeGateway {
 	}
 
 	async start(): Promise<void> {
-		const { clock = systemClock, memoryBudgetBytes = 32 * 1024 * 1024, ...native } = this.options;
+		const { clock = systemClock, memoryBudgetBytes = 32 * 1024 * 1024, tier, ...native } = this.options;
 		const image = this.#image;
 		this.broker = Broker.open(
 			{
@@ -107,7 +109,8 @@ export class NativeGateway {
 			maxConnections: 100,
 			...native,
 		};
-		this.door = new NativeDoor(this.broker, options, { status: () => STATUS_PARTS });
+		const extra = { status: () => STATUS_PARTS, ...(tier === undefined ? {} : { tier }) };
+		this.door = new NativeDoor(this.broker, options, extra);
 		this.port = Number((await this.door.start()).split(":").at(-1));
 	}
 

@@ -1,5 +1,5 @@
 /** How long to wait before another try: twice as long each time, up to a limit, with jitter so that many gateways do not come back as one. */
-import type { Random } from "../../../src/base/random.ts";
+import type { Random } from "./random.ts";
 
 const FIRST_MS = 1000;
 const LONGEST_MS = 60_000;

@@ -1,6 +1,6 @@
 /** Waits between tries: they grow, have a limit, and differ between gateways. */
 import { expect, it } from "vitest";
-import { Backoff } from "../../../bridge/mqtt/remote/backoff.ts";
+import { Backoff } from "../../../src/base/backoff.ts";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
 
 const waits = (seed: string, count: number, refused = false): number[] => {
