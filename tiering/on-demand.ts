@@ -4,11 +4,12 @@
  */
 import type { Broker } from "../src/broker/broker.ts";
 import type { TierAdmin, TierFinding, TierStatus, TierVerifyResult } from "../src/broker/tier-admin.ts";
+import type { Compression } from "./bundle/compression.ts";
 import type { ObjectStore } from "./object-store.ts";
 import type { TieredStorage, TieredStorageOptions } from "./tiered-storage.ts";
 
 export interface OnDemandOptions extends TieredStorageOptions {
-	readonly openStore: () => Promise<ObjectStore>;
+	readonly openStore: () => Promise<ObjectStore & { readonly compression: Compression }>;
 }
 
 export class OnDemandTiering implements TierAdmin {
@@ -78,7 +79,9 @@ export class OnDemandTiering implements TierAdmin {
 
 	async #open(): Promise<TieredStorage> {
 		const { TieredStorage } = await import("./tiered-storage.ts");
-		const storage = await TieredStorage.open(this.#broker, await this.#options.openStore(), this.#options);
+		const store = await this.#options.openStore();
+		const { compression } = store;
+		const storage = await TieredStorage.open(this.#broker, store, { compression, ...this.#options });
 		if (this.#stopped) {
 			await storage.stop();
 			throw new Error("the gateway stops");

@@ -3,6 +3,7 @@
  * that follow, answers on standard output, and ends with its standard input, that is, with the gateway.
  */
 import { Socket } from "node:net";
+import { threadCompression } from "./bundle/compression.ts";
 import { type ObjectStore, StoreError } from "./object-store.ts";
 import { openStore } from "./open-store.ts";
 import { encodeHead, type FromChild, MessageReader, type StoreRequest, type ToChild } from "./store-messages.ts";
@@ -76,6 +77,10 @@ interface Outcome {
 
 async function perform(store: ObjectStore, request: StoreRequest, body: Buffer): Promise<Outcome> {
 	switch (request.method) {
+		case "zstd":
+			return { body: await threadCompression.zstd(body) };
+		case "gzip":
+			return { body: await threadCompression.gzip(body) };
 		case "putIfAbsent":
 			return { value: await store.putIfAbsent(request.key, body) };
 		case "put":

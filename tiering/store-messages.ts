@@ -5,8 +5,9 @@
  */
 import type { ObjectStoreOptions, StoreErrorKind, UploadId } from "./object-store.ts";
 
-/** One call of ObjectStore; what is written by it travels as the message's body. */
+/** One call of ObjectStore, or bytes to be compressed; what is written by it travels as the message's body. */
 export type StoreRequest =
+	| { readonly method: "zstd" | "gzip" }
 	| { readonly method: "putIfAbsent" | "put" | "beginUpload" | "head" | "delete"; readonly key: string }
 	| { readonly method: "putPart"; readonly upload: UploadId; readonly number: number }
 	| { readonly method: "completeUpload"; readonly upload: UploadId; readonly etags: readonly string[] }

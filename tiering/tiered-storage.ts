@@ -45,7 +45,7 @@ export interface TieredStorageOptions {
 	readonly windowBytes: number;
 	/** undefined: the store is not at the other end of the link. */
 	readonly uplink: UplinkOptions | undefined;
-	/** A simulation's own. */
+	/** Without it on threads of this process. */
 	readonly compression?: Compression;
 }
 
@@ -149,7 +149,9 @@ export class TieredStorage implements TierAdmin {
 			claimedMs: this.#broker.clock.now(),
 		};
 		if (this.#identity.hasClaimed(this.#store.name)) return checkClaim(this.#store, claim);
-		await makeClaim(this.#store, claim);
+		// It goes by another name, or it is another one: what has been stored must be there, or a log would be in two stores.
+		if (this.#broker.catalog.tier.totals().ranges > 0) await checkClaim(this.#store, claim);
+		else await makeClaim(this.#store, claim);
 		this.#identity.claimed(gatewayId, this.#store.name);
 	}
 

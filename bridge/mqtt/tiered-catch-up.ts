@@ -4,6 +4,7 @@
  * nothing is logged for each of them: the object store's keeper says what is wrong with it.
  */
 import type { Clock, Timer } from "../../src/base/clock.ts";
+import { Patience } from "../../src/base/patience.ts";
 import type { Partition } from "../../src/log/partition.ts";
 import { comesLater } from "../../src/log/tier.ts";
 import type { Feed } from "./delivery.ts";
@@ -14,7 +15,7 @@ const READS_AT_ONCE = 8;
 const PATIENCE_MS = 10_000;
 const RETRY_MS = 1000;
 
-export interface TieredTrack {
+interface TieredTrack {
 	readonly outbox: Outbox;
 	readonly feed: Feed;
 	readonly track: Track;
@@ -84,13 +85,14 @@ export class TieredCatchUp {
 	async #read(tiered: TieredTrack): Promise<void> {
 		const { outbox, feed, track } = tiered;
 		const from = track.next;
+		const patience = new Patience(this.#clock, PATIENCE_MS);
 		let goesOn = true;
 		try {
 			if (this.#isWanted(tiered))
 				this.#host.found(tiered, await this.#host.read(feed.partition, from, PATIENCE_MS), from);
 		} catch (error) {
 			if (this.#isWanted(tiered) && comesLater(error)) {
-				if (error.code === "OFFSET_NOT_AVAILABLE") this.#waiting.add(tiered);
+				if (error.code === "OFFSET_NOT_AVAILABLE" && patience.isSpent) this.#waiting.add(tiered);
 				else this.#askLater(tiered);
 				return;
 			}

@@ -17,6 +17,11 @@ export class Patience {
 		return this.#clock.monotonic() - this.#beganMs;
 	}
 
+	/** Whether most of it was spent: who failed sooner would fail as soon again, and had better pause. */
+	get isSpent(): boolean {
+		return this.spentMs >= this.#ms / 2;
+	}
+
 	/** Milliseconds; 0: wait no more. */
 	get leftMs(): number {
 		return Math.max(0, this.#ms - this.spentMs);

@@ -210,20 +210,26 @@ export class Catalog {
 		this.#change(() => this.#prepare("DELETE FROM deleted_topics WHERE id = ?").run(topicId));
 	}
 
-	/** Nothing before `offset` is kept any more, here or in the object store. */
-	setLogStartOffset(partitionId: number, offset: number): void {
+	/** Nothing before the partitions' offsets is kept any more, here or in the object store: all of it or none. */
+	setLogStartOffsets(starts: readonly (readonly [partitionId: number, offset: number])[]): void {
 		this.#change(() => {
-			this.#prepare("UPDATE partitions SET log_start_offset = ? WHERE id = ?").run(offset, partitionId);
-			this.#forgetCleaned(partitionId, offset);
-			this.tier.dropBelow(partitionId, offset);
+			const update = this.#prepare("UPDATE partitions SET log_start_offset = ? WHERE id = ?");
+			for (const [partitionId, offset] of starts) {
+				update.run(offset, partitionId);
+				this.#forgetCleaned(partitionId, offset);
+			}
+			this.tier.dropBelow(starts);
 		});
 	}
 
-	/** Segments that end at `offset` or before may go: the object store has what they have. */
-	setLocalStartOffset(partitionId: number, offset: number): void {
+	/** Segments of the partitions that end at their offsets or before may go, the object store has what they have: all of it or none. */
+	setLocalStartOffsets(starts: readonly (readonly [partitionId: number, offset: number])[]): void {
 		this.#change(() => {
-			this.#prepare("UPDATE partitions SET local_start_offset = ? WHERE id = ?").run(offset, partitionId);
-			this.#forgetCleaned(partitionId, offset);
+			const update = this.#prepare("UPDATE partitions SET local_start_offset = ? WHERE id = ?");
+			for (const [partitionId, offset] of starts) {
+				update.run(offset, partitionId);
+				this.#forgetCleaned(partitionId, offset);
+			}
 		});
 	}
 
@@ -248,7 +254,7 @@ export class Catalog {
 				logStartOffset,
 				partitionId,
 			);
-			this.tier.dropBelow(partitionId, Number.MAX_SAFE_INTEGER);
+			this.tier.dropBelow([[partitionId, Number.MAX_SAFE_INTEGER]]);
 		});
 	}
 

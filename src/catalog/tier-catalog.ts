@@ -157,7 +157,9 @@ export class TierCatalog {
 
 	/** At start: uploads that a crash or a stop cut short. */
 	abandonUnfinished(): void {
-		this.#db.change(() => this.#db.prepare("UPDATE bundles SET state = 'deleting' WHERE state = 'uploading'").run());
+		this.#db.change(() =>
+			this.#db.prepare("UPDATE bundles SET state = 'deleting', deletable_behind = -1 WHERE state = 'uploading'").run(),
+		);
 	}
 
 	/** The object is gone from the store. */
@@ -285,12 +287,12 @@ export class TierCatalog {
 			.get() as TierTotals;
 	}
 
-	/** In a transaction of the catalog: nothing of the partition before `offset` can be read any more. */
-	dropBelow(partitionId: number, offset: number): void {
-		const dropped = this.#db
-			.prepare("DELETE FROM ranges WHERE partition_id = ? AND next_offset <= ?")
-			.run(partitionId, offset);
-		if (dropped.changes > 0) this.#release();
+	/** In a transaction of the catalog: nothing of the partitions before their offsets can be read any more. */
+	dropBelow(starts: readonly (readonly [partitionId: number, offset: number])[]): void {
+		const drop = this.#db.prepare("DELETE FROM ranges WHERE partition_id = ? AND next_offset <= ?");
+		let dropped = 0;
+		for (const [partitionId, offset] of starts) dropped += drop.run(partitionId, offset).changes;
+		if (dropped > 0) this.#release();
 	}
 
 	/** In a transaction of the catalog: the topic's partitions are being deleted. */

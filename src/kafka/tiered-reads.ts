@@ -12,7 +12,7 @@ import type { Call } from "./api.ts";
 /** Of one Fetch. */
 const READS_AT_ONCE = 8;
 
-export interface TieredRead {
+interface TieredRead {
 	readonly partition: Partition;
 	readonly offset: number;
 	/** Of record batches, but for the first one. */

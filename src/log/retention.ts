@@ -4,21 +4,53 @@
  * and that of what is kept here, which lets go of segments that the object store has. Whole segments and whole
  * ranges go, oldest first; the catalog knows the new start before anything is removed.
  */
+import { isDiskFull } from "../base/errors.ts";
 import type { Log } from "./log.ts";
 import type { Partition } from "./partition.ts";
 
-/** Ranges looked at in one query: most are kept, and one tells. */
+/** Ranges looked at in one query, when the first is to go: most are kept, and one tells. */
 const RANGES_AT_ONCE = 64;
+/** Partitions whose start is moved in one transaction, which takes some 10 ms on a card: what one object has of them all ends at once. */
+const MOVES_AT_ONCE = 256;
+
+/** The partitions, and their new first offsets. */
+type Moves = (readonly [partition: Partition, offset: number])[];
 
 /** Throws what the catalog and the disk throw. */
 export function enforceRetention(log: Log): void {
+	for (const moves of movesOf(log, wholeStart, ({ logStartOffset }) => logStartOffset)) move(log, moves, moveLogStarts);
+	for (const moves of movesOf(log, localStartOf, ({ localStartOffset }) => localStartOffset))
+		move(log, moves, moveLocalStarts);
+	for (const partition of log.partitions.values()) removeUnneeded(log, partition);
+}
+
+/** Of all partitions whose start is to move, some at a time. */
+function* movesOf(
+	log: Log,
+	startOf: (log: Log, partition: Partition) => number,
+	present: (partition: Partition) => number,
+): Generator<Moves> {
+	let moves: Moves = [];
 	for (const partition of log.partitions.values()) {
-		const start = wholeStart(log, partition);
-		if (start > partition.logStartOffset) moveLogStart(log, partition, start);
-		const localStart = localStartOf(log, partition);
-		if (localStart > partition.localStartOffset) moveLocalStart(log, partition, localStart);
-		removeUnneeded(log, partition);
+		const start = startOf(log, partition);
+		if (start <= present(partition)) continue;
+		moves.push([partition, start]);
+		if (moves.length < MOVES_AT_ONCE) continue;
+		yield moves;
+		moves = [];
 	}
+	if (moves.length > 0) yield moves;
+}
+
+function move(log: Log, moves: Moves, moveStarts: (log: Log, moves: Moves) => void): void {
+	try {
+		moveStarts(log, moves);
+	} catch (error) {
+		if (moves.length === 1 || !isDiskFull(error)) throw error;
+		// There may be room for one, and what that lets go makes room for more.
+		for (const one of moves) move(log, [one], moveStarts);
+	}
+	for (const [partition] of moves) removeUnneeded(log, partition);
 }
 
 /** Where the log begins when all that is too old, or too much, is gone. */
@@ -31,8 +63,8 @@ function wholeStart(log: Log, { id, segments, config, logStartOffset, localStart
 	let start = logStartOffset;
 	if (localStartOffset > logStartOffset) {
 		if (limits.bytes >= 0) bytes += catalog.tier.rawBytes(id, localStartOffset);
-		for (let from = 0; start < localStartOffset; ) {
-			const [range, ...more] = catalog.tier.ranges(id, from, RANGES_AT_ONCE);
+		for (let from = 0, limit = 1; start < localStartOffset; limit = RANGES_AT_ONCE) {
+			const [range, ...more] = catalog.tier.ranges(id, from, limit);
 			for (const { nextOffset, rawBytes, maxTimestamp } of range === undefined ? [] : [range, ...more]) {
 				const isOld = limits.ms >= 0 && (rawBytes === 0 || (maxTimestamp >= 0 && nowMs - maxTimestamp > limits.ms));
 				const isMuch = limits.bytes >= 0 && nextOffset <= localStartOffset && bytes - rawBytes >= limits.bytes;
@@ -81,13 +113,19 @@ function removeUnneeded(log: Log, partition: Partition): void {
 
 /** Makes `offset` the first that can be read, durably. Throws what the catalog throws. */
 export function moveLogStart(log: Log, partition: Partition, offset: number): void {
-	if (offset > partition.logStartOffset) log.services.catalog.setLogStartOffset(partition.id, offset);
-	partition.segments.logStartOffset = offset;
-	if (log.refusal === undefined) partition.transactions.forgetBelow(offset);
+	moveLogStarts(log, [[partition, offset]]);
 }
 
-/** What is before `offset` is read from the object store from now on, durably. */
-function moveLocalStart(log: Log, { id, segments }: Partition, offset: number): void {
-	log.services.catalog.setLocalStartOffset(id, offset);
-	segments.localStartOffset = offset;
+function moveLogStarts(log: Log, moves: Moves): void {
+	log.services.catalog.setLogStartOffsets(moves.map(([{ id }, offset]) => [id, offset]));
+	for (const [{ segments, transactions }, offset] of moves) {
+		segments.logStartOffset = offset;
+		if (log.refusal === undefined) transactions.forgetBelow(offset);
+	}
+}
+
+/** What is before the offsets is read from the object store from now on, durably. */
+function moveLocalStarts(log: Log, moves: Moves): void {
+	log.services.catalog.setLocalStartOffsets(moves.map(([{ id }, offset]) => [id, offset]));
+	for (const [{ segments }, offset] of moves) segments.localStartOffset = offset;
 }

@@ -28,15 +28,14 @@ export function findTime(clock: Clock): FindTime {
 
 /** Waits for the object store as long as it takes, while `isWanted`. */
 export function findTimePatiently(clock: Clock, isWanted: () => boolean): FindTime {
-	const find = findTime(clock);
 	return async (partition, timestampMs) => {
 		for (;;) {
+			const patience = new Patience(clock, LOOK_MS);
 			try {
-				return await find(partition, timestampMs);
+				return await offsetForTimestamp(partition, timestampMs, patience);
 			} catch (error) {
 				if (!comesLater(error) || !isWanted()) throw error;
-				if (error.code !== "OFFSET_NOT_AVAILABLE")
-					await new Promise<void>((resolve) => clock.after(TIERED_RETRY_MS, resolve));
+				if (!patience.isSpent) await new Promise<void>((resolve) => clock.after(TIERED_RETRY_MS, resolve));
 			}
 		}
 	};

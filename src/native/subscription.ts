@@ -171,9 +171,10 @@ export class Subscription {
 	#readTiered(cursor: Cursor): void {
 		this.#away.set(cursor, undefined);
 		const { clock } = this.#connection.host.broker;
+		let patience = new Patience(clock, TIERED_PATIENCE_MS);
 		const task = async (): Promise<void> => {
 			if (!this.#mayPush) return;
-			const patience = new Patience(clock, TIERED_PATIENCE_MS);
+			patience = new Patience(clock, TIERED_PATIENCE_MS);
 			const bytes = await readTiered(cursor.partition, cursor.next, READ_BYTES, patience);
 			if (bytes.length > 0) this.#pushAll(cursor, [bytes]);
 		};
@@ -181,7 +182,7 @@ export class Subscription {
 			() => this.#back(cursor),
 			(error: unknown) => {
 				if (!comesLater(error)) this.#end(error);
-				else if (error.code === "OFFSET_NOT_AVAILABLE") this.#back(cursor);
+				else if (error.code === "OFFSET_NOT_AVAILABLE" && patience.isSpent) this.#back(cursor);
 				else if (!this.#closed)
 					this.#away.set(
 						cursor,

@@ -101,7 +101,7 @@ export class SimulatedTier implements Tier {
 
 	/** What is before `offset` is nowhere but here from now on. */
 	evict(partition: Partition, offset = partition.tieredOffset): void {
-		this.#log.services.catalog.setLocalStartOffset(partition.id, offset);
+		this.#log.services.catalog.setLocalStartOffsets([[partition.id, offset]]);
 		partition.segments.localStartOffset = offset;
 		const unneeded = partition.segments.unneeded();
 		if (unneeded.length > 0) partition.segments.drop(unneeded);

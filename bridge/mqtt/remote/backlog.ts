@@ -3,7 +3,9 @@
  * object store, so that neither files nor what is live wait for it. One read at a time of each, and none while its result
  * waits for the window. What the object store cannot give now is asked for again with the next sweep; nothing is passed over.
  */
+import type { Clock } from "../../../src/base/clock.ts";
 import { BrokerError } from "../../../src/base/errors.ts";
+import { Patience } from "../../../src/base/patience.ts";
 import { comesLater } from "../../../src/log/tier.ts";
 import type { Run } from "./cursor.ts";
 import type { FlowPartition } from "./flow.ts";
@@ -34,6 +36,7 @@ interface Lane {
 }
 
 export class Backlog {
+	readonly #clock: Clock;
 	readonly #host: BacklogHost;
 	readonly #files: Lane = newLane(0);
 	readonly #tier: Lane = newLane(PATIENCE_MS);
@@ -42,7 +45,8 @@ export class Backlog {
 	/** Rises with each connection: what was read for another is of no use. */
 	#connection = 0;
 
-	constructor(host: BacklogHost) {
+	constructor(clock: Clock, host: BacklogHost) {
+		this.#clock = clock;
 		this.#host = host;
 	}
 
@@ -128,8 +132,9 @@ export class Backlog {
 		const run = cursor.take(partition.lastStableOffset);
 		if (run === undefined) return true;
 		const { next } = run;
+		const patience = new Patience(this.#clock, lane.patienceMs);
 		try {
-			const bytes = await partition.read(next, READ_BYTES, undefined, undefined, lane.patienceMs);
+			const bytes = await partition.read(next, READ_BYTES, undefined, undefined, patience.leftMs);
 			if (connection !== this.#connection || place.gone) return false;
 			if (bytes.length > 0) lane.held = { place, run, bytes, at: 0 };
 			// All the rest is damaged, and recorded as lost.
@@ -138,7 +143,7 @@ export class Backlog {
 		} catch (error) {
 			if (connection !== this.#connection || place.gone) return false;
 			// It takes longer, or has left the files meanwhile.
-			if (error instanceof BrokerError && error.code === "OFFSET_NOT_AVAILABLE") return true;
+			if (error instanceof BrokerError && error.code === "OFFSET_NOT_AVAILABLE" && patience.isSpent) return true;
 			// Retention was quicker, or the topic is deleted: what follows finds out.
 			if (error instanceof BrokerError && error.code === "OFFSET_OUT_OF_RANGE") return true;
 			this.#away.add(place);

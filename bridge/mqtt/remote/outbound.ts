@@ -70,7 +70,7 @@ export class Outbound {
 		this.#services = services;
 		const { engine, config, gatewayId } = services;
 		this.#publisher = publisherOf(config.name);
-		this.#backlog = new Backlog({
+		this.#backlog = new Backlog(engine.broker.clock, {
 			ready: (place) => {
 				this.#ready.add(place);
 				this.pumpLater();

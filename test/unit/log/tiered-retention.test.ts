@@ -70,6 +70,47 @@ function upload(world: World, from: number, to: number, per = to - from): void {
 const stored = (world: World) => world.broker.catalog.tier.bundles("stored").map(({ sequence }) => sequence);
 const deleting = (world: World) => world.broker.catalog.tier.bundles("deleting").map(({ sequence }) => sequence);
 
+describe("a look at many partitions", () => {
+	const many = Array.from({ length: 300 }, (_, i) => i);
+
+	async function manyUploaded(config: Record<string, string>): Promise<World> {
+		const world = await newWorld({ ...config });
+		world.broker.topics.create({ name: "many", partitions: many.length, config: { "remote.storage.enable": "true", ...config } });
+		const partitions = many.map((number) => world.partition("many", number) as Partition);
+		for (let i = 0; i < 3; i++) {
+			for (const partition of partitions) {
+				const value = Buffer.alloc(VALUE_BYTES * 2);
+				partition.appendRecord(i * STEP_MS, KEY, value, 0, value.length, EMPTY_HEADERS_BLOCK);
+			}
+			await world.finish(world.log.whenCommitted());
+		}
+		await world.finish(world.log.checkpoint());
+		const { tier } = world.broker.catalog;
+		const id = tier.beginBundle({ incarnation: 1, sequence: 1, key: "g/1/1", createdMs: 0 });
+		const range = { baseOffset: 0, nextOffset: 3, storedBytes: 1, rawBytes: 3 * VALUE_BYTES, maxTimestamp: 2 * STEP_MS };
+		tier.commitBundle(
+			id,
+			1,
+			partitions.map((partition) => ({ ...range, partitionId: partition.id, blocks: Buffer.alloc(0) })),
+		);
+		for (const partition of partitions) partition.tiered(3);
+		return world;
+	}
+
+	it("moves their starts in few transactions: one takes a sync", async () => {
+		const world = await manyUploaded({ "local.retention.ms": "1", "retention.ms": String(100 * STEP_MS) });
+		let commits = world.commits;
+		enforceRetention(world.log);
+		expect(many.map((number) => world.partition("many", number)?.localStartOffset)).toEqual(many.map(() => 2));
+		expect(world.commits - commits).toBe(2);
+		await world.clock.advance(200 * STEP_MS);
+		commits = world.commits;
+		enforceRetention(world.log);
+		expect(many.map((number) => world.partition("many", number)?.logStartOffset)).toEqual(many.map(() => 3));
+		expect(world.commits - commits).toBe(2);
+	});
+});
+
 describe("what is kept here", () => {
 	it("goes by local.retention.ms, and only as far as the object store has it", async () => {
 		const world = await newWorld({ "local.retention.ms": String(3 * STEP_MS) });

@@ -170,7 +170,7 @@ describe("an object that is missing or damaged", () => {
 		await world.addRange([[later]], { baseOffset: 8, nextOffset: 9 });
 		world.store.latencyMs = [1000, 1000];
 		const read = world.reader.read(world, 1, 1, 30_000);
-		world.catalog.setLogStartOffset(world.id, 8);
+		world.catalog.setLogStartOffsets([[world.id, 8]]);
 		world.logStartOffset = 8;
 		world.store.bucket.delete(range.key);
 		await expect(world.finish(read)).rejects.toEqual(refused("OFFSET_OUT_OF_RANGE"));

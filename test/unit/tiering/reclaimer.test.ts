@@ -1,11 +1,15 @@
 /** What becomes of objects that nothing needs any more: they go, in order, and nothing else does. */
 import { describe, expect, it } from "vitest";
+import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
 import { deleteRecordsBefore } from "../../../src/log/delete-records.ts";
 import { UploadingGateway } from "../../support/uploading-gateway.ts";
 
 const HOUR = 3_600_000;
 
-/** A gateway with `count` bundles of ten records each; all but the last are to go. */
+/**
+ * A gateway with `count` bundles of ten records each, of which all but the last are to go, and one more, whose snapshot does
+ * not call for them any more.
+ */
 async function expired(count: number): Promise<UploadingGateway> {
 	const gateway = await UploadingGateway.start();
 	gateway.topic("a");
@@ -14,6 +18,8 @@ async function expired(count: number): Promise<UploadingGateway> {
 		await gateway.upload();
 	}
 	deleteRecordsBefore(gateway.world.log, gateway.partition("a"), (count - 1) * 10);
+	await gateway.append("a", 10);
+	await gateway.upload();
 	expect(gateway.rows("deleting")).toBe(count - 1);
 	return gateway;
 }
@@ -34,6 +40,7 @@ describe("the reclaimer", () => {
 		expect(keys(gateway)).toEqual([
 			"gw-1/0000000001/00000000000000000002-ffffffff.bundle",
 			mine[3],
+			mine[4],
 			"gw-1/0000000001/notes.txt",
 		]);
 		expect(gateway.rows("deleting")).toBe(0);
@@ -48,13 +55,34 @@ describe("the reclaimer", () => {
 		expect(Object.values(gateway.store.counts).reduce((sum, count) => sum + count, 0)).toBe(0);
 	});
 
-	it("keeps the newest bundle, whose snapshot a restore needs", async () => {
+	it("keeps what a restore needs: the newest snapshot, and the records that it calls for", async () => {
 		const gateway = await expired(2);
-		deleteRecordsBefore(gateway.world.log, gateway.partition("a"), 20);
+		const [, second, third] = keys(gateway);
+		deleteRecordsBefore(gateway.world.log, gateway.partition("a"), 30);
 		gateway.reclaimer.poke();
 		await gateway.world.clock.advance(HOUR);
-		expect(keys(gateway)).toHaveLength(1);
+		expect(keys(gateway)).toEqual([second, third]);
+		await gateway.upload();
+		await gateway.world.clock.advance(HOUR);
+		expect(keys(gateway)).not.toContain(second);
 		expect(gateway.rows("stored")).toBe(1);
+		expect(keys(gateway)).toContain(gateway.world.broker.catalog.tier.newestBundle()?.key);
+	});
+
+	it("removes what a crash left of the very first upload", async () => {
+		const gateway = await UploadingGateway.start({ partBytes: 20_000 });
+		gateway.topic("a");
+		for (let i = 0; i < 20; i++) await gateway.append("a", 10, 500);
+		gateway.store.bytesPerSecond = 10_000;
+		gateway.uploader.run().catch(() => {});
+		await gateway.world.clock.advance(5000);
+		await gateway.crash("kill", new SimulatedRandom(1));
+		await gateway.start();
+		expect(gateway.store.bucket.uploads()).toHaveLength(1);
+		gateway.reclaimer.poke();
+		await gateway.world.clock.advance(HOUR);
+		expect(gateway.store.bucket.uploads()).toEqual([]);
+		expect(gateway.rows("deleting")).toBe(0);
 	});
 
 	it("comes back to an attempt that came to nothing, whose end may have been late", async () => {
@@ -101,7 +129,7 @@ describe("the reclaimer", () => {
 		expect(String(lines[0]?.fields.error)).toMatch(/s3:DeleteObject/);
 		await gateway.append("a", 10);
 		await gateway.upload();
-		expect(gateway.partition("a").tieredOffset).toBe(40);
+		expect(gateway.partition("a").tieredOffset).toBe(50);
 		gateway.store.deleteForbidden = false;
 		await gateway.world.clock.advance(HOUR + 60_000);
 		expect(gateway.rows("deleting")).toBe(0);
@@ -129,7 +157,8 @@ describe("the reclaimer", () => {
 			await gateway.upload();
 		}
 		deleteRecordsBefore(gateway.world.log, gateway.partition("a"), 10);
-		gateway.reclaimer.poke();
+		await gateway.append("a", 10);
+		await gateway.upload();
 		await clock.advance(25 * 60_000);
 		expect(gateway.rows("deleting")).toBe(1);
 		await clock.advance(10 * 60_000);
