@@ -6,7 +6,8 @@
 import { fileURLToPath } from "node:url";
 import type { Disk, DiskFile } from "../src/base/disk.ts";
 import { type Random, systemRandom } from "../src/base/random.ts";
-import { DirectoryUploads } from "./directory-uploads.ts";
+import { DirectoryUploads } from "./directory/directory-uploads.ts";
+import { StoreFolder } from "./directory/store-folder.ts";
 import {
 	type ObjectInfo,
 	type ObjectPage,
@@ -18,7 +19,6 @@ import {
 	type StoreErrorKind,
 	type UploadId,
 } from "./object-store.ts";
-import { StoreFolder } from "./store-folder.ts";
 
 const PAGE_OBJECTS = 1000;
 const PUT = ".put";

@@ -2,8 +2,8 @@
 import { NodeDisk } from "../src/base/disk.ts";
 import { DirectoryStore } from "./directory-store.ts";
 import { type ObjectStore, type ObjectStoreOptions, StoreError } from "./object-store.ts";
+import { StoreProcess } from "./process/store-process.ts";
 import { S3Store } from "./s3.ts";
-import { StoreProcess } from "./store-process.ts";
 
 /** A store in this process. Loads what it needs with its first call. Throws StoreError `refused` for a url that is none. */
 export function openStore(options: ObjectStoreOptions): ObjectStore {

@@ -8,7 +8,6 @@ import type { IncomingMessage } from "node:http";
 import type { Client } from "minio";
 import { type Clock, systemClock } from "../src/base/clock.ts";
 import { type Disk, NodeDisk } from "../src/base/disk.ts";
-import { CredentialChain, type Credentials } from "./credentials.ts";
 import {
 	type ObjectInfo,
 	type ObjectPage,
@@ -19,16 +18,17 @@ import {
 	StoreError,
 	type UploadId,
 } from "./object-store.ts";
-import { DEFAULT_REGION, type S3Address, s3Address } from "./s3-address.ts";
-import type { ErrorContext } from "./s3-errors.ts";
-import type { S3Transport } from "./s3-transport.ts";
-import { readText } from "./text-file.ts";
+import { CredentialChain, type Credentials } from "./s3/credentials.ts";
+import { DEFAULT_REGION, type S3Address, s3Address } from "./s3/s3-address.ts";
+import type { ErrorContext } from "./s3/s3-errors.ts";
+import type { S3Transport } from "./s3/s3-transport.ts";
+import { readText } from "./s3/text-file.ts";
 
 /** All that is loaded with the first call. */
 interface Loaded {
 	readonly minio: typeof import("minio");
-	readonly errors: typeof import("./s3-errors.ts");
-	readonly transports: typeof import("./s3-transport.ts");
+	readonly errors: typeof import("./s3/s3-errors.ts");
+	readonly transports: typeof import("./s3/s3-transport.ts");
 	readonly md5: (body: Uint8Array) => string;
 }
 
@@ -364,8 +364,8 @@ export class S3Store implements ObjectStore {
 async function load(): Promise<Loaded> {
 	const [minio, errors, transports, { createHash }] = await Promise.all([
 		import("minio"),
-		import("./s3-errors.ts"),
-		import("./s3-transport.ts"),
+		import("./s3/s3-errors.ts"),
+		import("./s3/s3-transport.ts"),
 		import("node:crypto"),
 	]);
 	return { minio, errors, transports, md5: (body) => createHash("md5").update(body).digest("base64") };

@@ -17,15 +17,15 @@ import { Uplink, type UplinkOptions } from "../src/broker/uplink.ts";
 import { StateSpace } from "../src/log/state-spaces.ts";
 import type { Tier } from "../src/log/tier.ts";
 import type { Compression } from "./bundle/compression.ts";
-import { ClaimError, checkClaim, makeClaim } from "./claim.ts";
-import { Identity } from "./identity.ts";
 import { type ObjectStore, StoreError } from "./object-store.ts";
-import { UploadFailed } from "./object-upload.ts";
-import { TierReader } from "./reader.ts";
-import { Reclaimer } from "./reclaimer.ts";
-import { Schedule } from "./schedule.ts";
-import { takeSnapshot } from "./take-snapshot.ts";
-import { Uploader } from "./uploader.ts";
+import { TierReader } from "./read/reader.ts";
+import { ClaimError, checkClaim, makeClaim } from "./restore/claim.ts";
+import { Identity } from "./restore/identity.ts";
+import { takeSnapshot } from "./restore/take-snapshot.ts";
+import { UploadFailed } from "./upload/object-upload.ts";
+import { Reclaimer } from "./upload/reclaimer.ts";
+import { Schedule } from "./upload/schedule.ts";
+import { Uploader } from "./upload/uploader.ts";
 import { verifyStore } from "./verify-store.ts";
 
 export interface TieredStorageOptions {
@@ -94,6 +94,7 @@ export class TieredStorage implements TierAdmin {
 		this.#reclaimer = new Reclaimer({
 			...{ tier: catalog.tier, store, clock, random, logger },
 			isOpen: () => schedule.isOpen,
+			checkClaim: () => this.#checkClaim(),
 			removed: (key) => this.#reader.forgetBundle(key),
 		});
 		const { incarnation } = this.#identity;

@@ -51,7 +51,8 @@ export async function* verifyStore(
 	} catch (error) {
 		if (!(error instanceof StoreError)) throw error;
 		// Where nothing was uploaded yet, a folder need not be a store.
-		const isNew = error.kind === "no-bucket" && parts.tier.bundlesByKey("", 1).length === 0;
+		const isFolder = parts.store.name.startsWith("file:");
+		const isNew = isFolder && error.kind === "no-bucket" && parts.tier.bundlesByKey("", 1).length === 0;
 		if (!isNew) yield { kind: "unreachable", object: "", what: error.message };
 	}
 	progress({ ...done, done: true });

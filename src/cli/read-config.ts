@@ -3,7 +3,7 @@
  * checked wholly, the routes and the times of tiered storage included.
  */
 import { Routes } from "../../bridge/mqtt/routes.ts";
-import { scheduleProblem } from "../../tiering/schedule.ts";
+import { scheduleProblem } from "../../tiering/upload/schedule.ts";
 import { NodeDisk } from "../base/disk.ts";
 import { StartError } from "../base/errors.ts";
 import { type LoadedConfig, loadConfig } from "../config/load.ts";

@@ -58,7 +58,7 @@ export async function listStored(
 			return;
 		}
 		if (topic !== undefined) throw new UsageError("--from URL and a topic need --gateway ID too");
-		const { gatewaysIn } = await import("../../tiering/store-contents.ts");
+		const { gatewaysIn } = await import("../../tiering/restore/store-contents.ts");
 		const gateways = await gatewaysIn(store, GATEWAYS_MAX);
 		if (options.json) await printObjects(gateways.map((gateway) => ({ gateway })));
 		else if (gateways.length === 0) await print(`no gateway has stored anything in ${store.name}\n`);

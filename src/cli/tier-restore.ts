@@ -1,7 +1,7 @@
 /** `headwater tier restore`: a data directory from what a gateway has in an object store. */
 import path from "node:path";
 import type { Command } from "commander";
-import type { RestoreProgress, RestoreReport } from "../../tiering/restore.ts";
+import type { RestoreProgress, RestoreReport } from "../../tiering/restore/restore.ts";
 import { systemClock } from "../base/clock.ts";
 import { NodeDisk } from "../base/disk.ts";
 import { systemRandom } from "../base/random.ts";
@@ -56,7 +56,7 @@ export function addTierRestore(tier: Command): void {
 			);
 		let report: RestoreReport;
 		try {
-			const { restore } = await import("../../tiering/restore.ts");
+			const { restore } = await import("../../tiering/restore/restore.ts");
 			report = await restore(
 				{ store, gateway, dataFolder: path.resolve(data), force, writer: `headwater ${VERSION}`, progress },
 				{ disk: new NodeDisk(), clock: systemClock, random: systemRandom },

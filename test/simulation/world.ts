@@ -48,6 +48,8 @@ export class World {
 	readonly disk: SimulatedDisk;
 	readonly clock: SimulatedClock;
 	readonly lines: LogLine[] = [];
+	/** Transactions of the catalog. */
+	commits = 0;
 	#broker: Broker | undefined;
 	#image: Buffer | undefined;
 	#takeImage: (() => Buffer) | undefined;
@@ -100,6 +102,7 @@ export class World {
 		this.#failure = undefined;
 		this.#broker = undefined;
 		const onCommit = (takeImage: () => Buffer) => {
+			this.commits += 1;
 			this.#takeImage = takeImage;
 			if (this.#mayClose && !this.disk.off) this.#image = takeImage();
 		};

@@ -43,6 +43,7 @@ export interface SimulatedStoreOptions {
 	readonly partBytes?: number;
 	/** One of its own without it. */
 	readonly bucket?: SimulatedBucket;
+	readonly name?: string;
 }
 
 /** A call that has no answer yet. */
@@ -56,7 +57,7 @@ interface Running {
 const READS: ReadonlySet<StoreCall> = new Set(["get", "getLast", "head", "list", "uploads"]);
 
 export class SimulatedStore implements ObjectStore {
-	readonly name = "simulated://bucket";
+	readonly name: string;
 	readonly partBytes: number;
 	readonly bucket: SimulatedBucket;
 	/** How long a call takes, drawn between the two; it takes effect somewhere in between. */
@@ -101,7 +102,8 @@ export class SimulatedStore implements ObjectStore {
 	#running = new Set<Running>();
 	#gone = false;
 
-	constructor({ clock, random, partBytes = 64 * 1024, bucket }: SimulatedStoreOptions) {
+	constructor({ clock, random, partBytes = 64 * 1024, bucket, name }: SimulatedStoreOptions) {
+		this.name = name ?? "simulated://bucket";
 		this.#clock = clock;
 		this.#random = random ?? new SimulatedRandom("store");
 		this.partBytes = partBytes;

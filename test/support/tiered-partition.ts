@@ -10,7 +10,7 @@ import { readBatchHeader } from "../../src/record/batch.ts";
 import { crc32c } from "../../src/record/crc32c.ts";
 import { type Block, storeBlock } from "../../tiering/bundle/block.ts";
 import { encodeBlocks } from "../../tiering/bundle/block-index.ts";
-import { TierReader, type TierReaderOptions } from "../../tiering/reader.ts";
+import { TierReader, type TierReaderOptions } from "../../tiering/read/reader.ts";
 import { batchAt } from "./bundles.ts";
 import { inlineCompression } from "./inline-compression.ts";
 import { SimulatedStore } from "./simulated-store.ts";

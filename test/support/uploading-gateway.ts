@@ -8,10 +8,10 @@ import type { Partition } from "../../src/log/partition.ts";
 import { encodeBatch } from "../../src/record/batch.ts";
 import { decodeBlock } from "../../tiering/bundle/block.ts";
 import { readBundleFooter } from "../../tiering/bundle/reader.ts";
-import { Reclaimer } from "../../tiering/reclaimer.ts";
-import { Schedule, type ScheduleOptions } from "../../tiering/schedule.ts";
-import { takeSnapshot } from "../../tiering/take-snapshot.ts";
-import { Uploader } from "../../tiering/uploader.ts";
+import { takeSnapshot } from "../../tiering/restore/take-snapshot.ts";
+import { Reclaimer } from "../../tiering/upload/reclaimer.ts";
+import { Schedule, type ScheduleOptions } from "../../tiering/upload/schedule.ts";
+import { Uploader } from "../../tiering/upload/uploader.ts";
 import { recordsIn, World } from "../simulation/world.ts";
 import { inlineCompression } from "./inline-compression.ts";
 import { SimulatedBucket } from "./simulated-bucket.ts";
@@ -105,7 +105,8 @@ export class UploadingGateway {
 		const { random, logger } = broker;
 		const { tier } = broker.catalog;
 		const removed = (key: string): void => void this.removed.push(key);
-		this.reclaimer = new Reclaimer({ tier, store, clock, random, logger, removed, isOpen: () => schedule.isOpen });
+		const isOpen = (): boolean => schedule.isOpen;
+		this.reclaimer = new Reclaimer({ tier, store, clock, random, logger, removed, isOpen, checkClaim });
 		const head = { gateway: GATEWAY, incarnation: 1, writer: "test", scheduleMs: 3_600_000 };
 		this.uploader = new Uploader({
 			broker,

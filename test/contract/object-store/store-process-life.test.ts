@@ -5,7 +5,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SimulatedClock } from "../../../src/base/clock-simulated.ts";
-import { StoreProcess } from "../../../tiering/store-process.ts";
+import { StoreProcess } from "../../../tiering/process/store-process.ts";
 import { FakeS3 } from "../../support/fake-s3.ts";
 import { HEADWATER, until } from "../../support/gateway.ts";
 import { s3Options } from "../../support/s3-options.ts";
@@ -145,7 +145,7 @@ describe("a store process", () => {
 
 	it("ends with a gateway that is killed", async () => {
 		const program = `
-			import { StoreProcess } from ${JSON.stringify(path.resolve(import.meta.dirname, "../../../tiering/store-process.ts"))};
+			import { StoreProcess } from ${JSON.stringify(path.resolve(import.meta.dirname, "../../../tiering/process/store-process.ts"))};
 			const options = ${JSON.stringify(s3Options({ endpoint: fake.endpoint }))};
 			const store = new StoreProcess(options, { script: ${JSON.stringify(HEADWATER)}, name: "the store" });
 			await store.put("a", Buffer.from("kept"));
@@ -163,7 +163,7 @@ describe("a store process", () => {
 		["is waited for by a program that closes it", "await store.close(); console.log('closed');"],
 	])("%s", async (_, end) => {
 		const program = `
-			import { StoreProcess } from ${JSON.stringify(path.resolve(import.meta.dirname, "../../../tiering/store-process.ts"))};
+			import { StoreProcess } from ${JSON.stringify(path.resolve(import.meta.dirname, "../../../tiering/process/store-process.ts"))};
 			const options = ${JSON.stringify(s3Options({ endpoint: fake.endpoint }))};
 			const store = new StoreProcess(options, { script: ${JSON.stringify(HEADWATER)}, name: "the store", idleMs: 86_400_000 });
 			await store.put("a", Buffer.from("kept"));

@@ -15,9 +15,9 @@ import { decodeBlock } from "../../../tiering/bundle/block.ts";
 import { readBundleFooter } from "../../../tiering/bundle/reader.ts";
 import type { ObjectStore } from "../../../tiering/object-store.ts";
 import { openStore, openStoreProcess } from "../../../tiering/open-store.ts";
-import { Schedule } from "../../../tiering/schedule.ts";
-import { takeSnapshot } from "../../../tiering/take-snapshot.ts";
-import { Uploader } from "../../../tiering/uploader.ts";
+import { takeSnapshot } from "../../../tiering/restore/take-snapshot.ts";
+import { Schedule } from "../../../tiering/upload/schedule.ts";
+import { Uploader } from "../../../tiering/upload/uploader.ts";
 import { FakeS3 } from "../../support/fake-s3.ts";
 import { s3Options } from "../../support/s3-options.ts";
 

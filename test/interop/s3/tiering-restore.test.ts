@@ -21,7 +21,7 @@ import {
 } from "./tiered-gateway.ts";
 
 const { kafka, kafkaClasses = "", kcat: kcatProgram = "", s3Servers } = inject("runtimes");
-const RECORDS = 20_000;
+const RECORDS = 50_000;
 const READ_BY_GROUP = 7_000;
 const GATEWAY = "plant-7";
 

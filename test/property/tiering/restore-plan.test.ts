@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { LeaderEpochs } from "../../../src/log/leader-epochs.ts";
-import { type FoundRange, planPartition } from "../../../tiering/restore-plan.ts";
+import { type FoundRange, planPartition } from "../../../tiering/restore/restore-plan.ts";
 
 const FIRST = LeaderEpochs.FIRST.list;
 

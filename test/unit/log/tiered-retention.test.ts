@@ -71,11 +71,15 @@ const stored = (world: World) => world.broker.catalog.tier.bundles("stored").map
 const deleting = (world: World) => world.broker.catalog.tier.bundles("deleting").map(({ sequence }) => sequence);
 
 describe("a look at many partitions", () => {
-	const many = Array.from({ length: 300 }, (_, i) => i);
+	const many = Array.from({ length: 20 }, (_, i) => i);
 
 	async function manyUploaded(config: Record<string, string>): Promise<World> {
-		const world = await newWorld({ ...config });
-		world.broker.topics.create({ name: "many", partitions: many.length, config: { "remote.storage.enable": "true", ...config } });
+		const world = await newWorld(config);
+		world.broker.topics.create({
+			name: "many",
+			partitions: many.length,
+			config: { "remote.storage.enable": "true", ...config },
+		});
 		const partitions = many.map((number) => world.partition("many", number) as Partition);
 		for (let i = 0; i < 3; i++) {
 			for (const partition of partitions) {
@@ -84,10 +88,18 @@ describe("a look at many partitions", () => {
 			}
 			await world.finish(world.log.whenCommitted());
 		}
+		// One may be under way already, of what was there when it began.
+		await world.finish(world.log.checkpoint());
 		await world.finish(world.log.checkpoint());
 		const { tier } = world.broker.catalog;
 		const id = tier.beginBundle({ incarnation: 1, sequence: 1, key: "g/1/1", createdMs: 0 });
-		const range = { baseOffset: 0, nextOffset: 3, storedBytes: 1, rawBytes: 3 * VALUE_BYTES, maxTimestamp: 2 * STEP_MS };
+		const range = {
+			baseOffset: 0,
+			nextOffset: 3,
+			storedBytes: 1,
+			rawBytes: 3 * VALUE_BYTES,
+			maxTimestamp: 2 * STEP_MS,
+		};
 		tier.commitBundle(
 			id,
 			1,
@@ -97,17 +109,17 @@ describe("a look at many partitions", () => {
 		return world;
 	}
 
-	it("moves their starts in few transactions: one takes a sync", async () => {
+	it("moves their starts in one transaction, which takes a sync", async () => {
 		const world = await manyUploaded({ "local.retention.ms": "1", "retention.ms": String(100 * STEP_MS) });
 		let commits = world.commits;
 		enforceRetention(world.log);
 		expect(many.map((number) => world.partition("many", number)?.localStartOffset)).toEqual(many.map(() => 2));
-		expect(world.commits - commits).toBe(2);
+		expect(world.commits - commits).toBe(1);
 		await world.clock.advance(200 * STEP_MS);
 		commits = world.commits;
 		enforceRetention(world.log);
 		expect(many.map((number) => world.partition("many", number)?.logStartOffset)).toEqual(many.map(() => 3));
-		expect(world.commits - commits).toBe(2);
+		expect(world.commits - commits).toBe(1);
 	});
 });
 

@@ -3,9 +3,16 @@ import { describe, expect, it } from "vitest";
 import { SimulatedClock } from "../../../src/base/clock-simulated.ts";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
 import { bundleKey } from "../../../tiering/bundle/identity.ts";
-import { type Claim, ClaimError, checkClaim, incarnations, makeClaim, readClaim } from "../../../tiering/claim.ts";
 import { claimKey } from "../../../tiering/object-keys.ts";
 import { StoreError } from "../../../tiering/object-store.ts";
+import {
+	type Claim,
+	ClaimError,
+	checkClaim,
+	incarnations,
+	makeClaim,
+	readClaim,
+} from "../../../tiering/restore/claim.ts";
 import { SimulatedBucket } from "../../support/simulated-bucket.ts";
 import { SimulatedStore } from "../../support/simulated-store.ts";
 

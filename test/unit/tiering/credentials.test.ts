@@ -5,8 +5,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import { SimulatedClock } from "../../../src/base/clock-simulated.ts";
 import { SimulatedDisk } from "../../../src/base/disk-simulated.ts";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
-import { CredentialChain, type CredentialsOptions } from "../../../tiering/credentials.ts";
 import type { StoreError } from "../../../tiering/object-store.ts";
+import { CredentialChain, type CredentialsOptions } from "../../../tiering/s3/credentials.ts";
 
 const NONE = { accessKey: undefined, secretKey: undefined, sessionToken: undefined };
 const NOWHERE = { ...NONE, credentialsFile: undefined, profile: undefined };

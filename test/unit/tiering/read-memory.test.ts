@@ -4,12 +4,12 @@ import { SimulatedClock } from "../../../src/base/clock-simulated.ts";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
 import { readBatchHeader } from "../../../src/record/batch.ts";
 import { crc32c } from "../../../src/record/crc32c.ts";
-import { BlockMemory } from "../../../tiering/block-memory.ts";
 import { type Block, storeBlock } from "../../../tiering/bundle/block.ts";
 import type { Compression } from "../../../tiering/bundle/compression.ts";
-import { freeMemory } from "../../../tiering/free-memory.ts";
-import { TieredRange } from "../../../tiering/tiered-range.ts";
-import { WindowMemory } from "../../../tiering/window-memory.ts";
+import { BlockMemory } from "../../../tiering/read/block-memory.ts";
+import { freeMemory } from "../../../tiering/read/free-memory.ts";
+import { TieredRange } from "../../../tiering/read/tiered-range.ts";
+import { WindowMemory } from "../../../tiering/read/window-memory.ts";
 import { batchAt } from "../../support/bundles.ts";
 import { inlineCompression } from "../../support/inline-compression.ts";
 

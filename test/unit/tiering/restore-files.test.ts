@@ -12,10 +12,10 @@ import { systemRandom } from "../../../src/base/random.ts";
 import { Broker } from "../../../src/broker/broker.ts";
 import { Catalog } from "../../../src/catalog/catalog.ts";
 import { verifyDataDirectory } from "../../../src/log/verify.ts";
-import { makeClaim, readClaim } from "../../../tiering/claim.ts";
 import { DirectoryStore } from "../../../tiering/directory-store.ts";
 import { StoreError } from "../../../tiering/object-store.ts";
-import { restore } from "../../../tiering/restore.ts";
+import { makeClaim, readClaim } from "../../../tiering/restore/claim.ts";
+import { restore } from "../../../tiering/restore/restore.ts";
 import { UploadingGateway } from "../../support/uploading-gateway.ts";
 
 const disk = new NodeDisk();

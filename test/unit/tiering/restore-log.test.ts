@@ -1,9 +1,9 @@
 /** From a snapshot and bundles to topics: what newer bundles know, what nobody may be given, what is left out. */
 import { describe, expect, it } from "vitest";
 import { LeaderEpochs } from "../../../src/log/leader-epochs.ts";
-import type { ReadBundle } from "../../../tiering/read-footers.ts";
-import { planLog } from "../../../tiering/restore-log.ts";
-import type { Snapshot, SnapshotTopic } from "../../../tiering/snapshot.ts";
+import type { ReadBundle } from "../../../tiering/restore/read-footers.ts";
+import { planLog } from "../../../tiering/restore/restore-log.ts";
+import type { Snapshot, SnapshotTopic } from "../../../tiering/restore/snapshot.ts";
 
 const A = "3f0c1a52-8d9e-4f3b-9a51-0c6f2f6d7e11";
 const B = "4f0c1a52-8d9e-4f3b-9a51-0c6f2f6d7e22";

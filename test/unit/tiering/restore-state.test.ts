@@ -2,8 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { decodeOffset, encodeOffset, offsetKey } from "../../../src/broker/groups/offset-rows.ts";
 import { StateSpace } from "../../../src/log/state-spaces.ts";
-import { restoredState } from "../../../tiering/restore-state.ts";
-import type { SnapshotRow } from "../../../tiering/snapshot.ts";
+import { restoredState } from "../../../tiering/restore/restore-state.ts";
+import type { SnapshotRow } from "../../../tiering/restore/snapshot.ts";
 
 const { KAFKA_GROUP, KAFKA_OFFSET, KAFKA_PRODUCER_IDS, MQTT_SESSION, MQTT_RETAINED } = StateSpace;
 const ID = "3f0c1a52-8d9e-4f3b-9a51-0c6f2f6d7e11";

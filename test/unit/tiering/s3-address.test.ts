@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { ObjectStoreOptions } from "../../../tiering/object-store.ts";
 import { openStore } from "../../../tiering/open-store.ts";
-import { s3Address } from "../../../tiering/s3-address.ts";
+import { s3Address } from "../../../tiering/s3/s3-address.ts";
 import { s3Options } from "../../support/s3-options.ts";
 
 const address = (given: Partial<ObjectStoreOptions>, env: NodeJS.ProcessEnv = {}) =>

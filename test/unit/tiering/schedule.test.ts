@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { SimulatedClock } from "../../../src/base/clock-simulated.ts";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
-import { Schedule, type ScheduleOptions, scheduleProblem } from "../../../tiering/schedule.ts";
+import { Schedule, type ScheduleOptions, scheduleProblem } from "../../../tiering/upload/schedule.ts";
 
 const MINUTE = 60_000;
 const HOUR = 3_600_000;

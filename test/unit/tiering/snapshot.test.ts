@@ -4,8 +4,8 @@ import { BrokerError, DamageError } from "../../../src/base/errors.ts";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
 import { Catalog } from "../../../src/catalog/catalog.ts";
 import { StateSpace } from "../../../src/log/state-spaces.ts";
-import { decodeSnapshot, type Snapshot } from "../../../tiering/snapshot.ts";
-import { type TakenSnapshot, takeSnapshot } from "../../../tiering/take-snapshot.ts";
+import { decodeSnapshot, type Snapshot } from "../../../tiering/restore/snapshot.ts";
+import { type TakenSnapshot, takeSnapshot } from "../../../tiering/restore/take-snapshot.ts";
 import { World } from "../../simulation/world.ts";
 
 const HEAD = { gateway: "gw", incarnation: 2, takenMs: 5, writer: "w", scheduleMs: 60_000 };

@@ -2,9 +2,9 @@
 import { describe, expect, it } from "vitest";
 import { SimulatedClock } from "../../../src/base/clock-simulated.ts";
 import { bundleKey } from "../../../tiering/bundle/identity.ts";
-import { type BundlePlace, makeClaim } from "../../../tiering/claim.ts";
 import { claimKey } from "../../../tiering/object-keys.ts";
-import { gatewaysIn, readContents } from "../../../tiering/store-contents.ts";
+import { type BundlePlace, makeClaim } from "../../../tiering/restore/claim.ts";
+import { gatewaysIn, readContents } from "../../../tiering/restore/store-contents.ts";
 import { SimulatedStore } from "../../support/simulated-store.ts";
 
 const ME = "f".repeat(32);

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { SimulatedClock } from "../../../src/base/clock-simulated.ts";
 import { SimulatedDisk } from "../../../src/base/disk-simulated.ts";
 import type { Logger } from "../../../src/base/logger.ts";
-import { type ObjectWindow, WindowCache } from "../../../tiering/window-cache.ts";
+import { type ObjectWindow, WindowCache } from "../../../tiering/read/window-cache.ts";
 
 const FOLDER = "/data/tier-cache";
 const KIB = 1024;
