@@ -7,7 +7,7 @@
  * Sorted by their bytes they are in the order in which they were written; the claim comes behind the bundles of its incarnation.
  * Whatever else is in the store is somebody else's, and none of our business.
  */
-import { parseBundleKey } from "./bundle/identity.ts";
+import { bundleKey, parseBundleKey } from "./bundle/identity.ts";
 
 const INCARNATION_DIGITS = 10;
 const CLAIM_KEY = /^([a-zA-Z0-9._-]{1,128})\/(\d{10})\/claim\.json$/;
@@ -31,6 +31,11 @@ export function behindGateway(gateway: string): string {
 /** Sorts behind all keys of the incarnation, and before those of the next. */
 export function behindIncarnation(gateway: string, incarnation: number): string {
 	return incarnationPrefix(gateway, incarnation + 1).slice(0, -1);
+}
+
+/** The last that a bundle of that sequence may have. */
+export function lastBundleKey(gateway: string, incarnation: number, sequence: number): string {
+	return bundleKey({ gateway, incarnation, sequence, attempt: "ffffffff" });
 }
 
 export function claimKey(gateway: string, incarnation: number): string {

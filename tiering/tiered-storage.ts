@@ -19,7 +19,7 @@ import type { Tier } from "../src/log/tier.ts";
 import type { Compression } from "./bundle/compression.ts";
 import { type ObjectStore, StoreError } from "./object-store.ts";
 import { TierReader } from "./read/reader.ts";
-import { ClaimError, checkClaim, makeClaim } from "./restore/claim.ts";
+import { ClaimError, checkClaim, checkSequence, makeClaim } from "./restore/claim.ts";
 import { Identity } from "./restore/identity.ts";
 import { takeSnapshot } from "./restore/take-snapshot.ts";
 import { UploadFailed } from "./upload/object-upload.ts";
@@ -119,6 +119,7 @@ export class TieredStorage implements TierAdmin {
 		const lastRunMs = broker.catalog.tier.newestBundle()?.createdMs;
 		const timing = { gatewayId, schedule, window, uploadBytes, uploadAgeMs, lastRunMs };
 		const storage = new TieredStorage(broker, store, options, await Schedule.make(broker.clock, timing));
+		broker.catalog.tier.keepRoom();
 		broker.catalog.tier.abandonUnfinished();
 		storage.#reader.begin();
 		return storage;
@@ -149,7 +150,10 @@ export class TieredStorage implements TierAdmin {
 			...{ gateway: gatewayId, incarnation, identity: id, writer, basedOn },
 			claimedMs: this.#broker.clock.now(),
 		};
-		if (this.#identity.hasClaimed(this.#store.name)) return checkClaim(this.#store, claim);
+		if (this.#identity.hasClaimed(this.#store.name)) {
+			await checkClaim(this.#store, claim);
+			return checkSequence(this.#store, claim, this.#broker.catalog.tier.lastSequence());
+		}
 		// It goes by another name, or it is another one: what has been stored must be there, or a log would be in two stores.
 		if (this.#broker.catalog.tier.totals().ranges > 0) await checkClaim(this.#store, claim);
 		else await makeClaim(this.#store, claim);
@@ -253,8 +257,8 @@ export class TieredStorage implements TierAdmin {
 		progress: (done: TierVerifyResult) => void,
 		signal: AbortSignal = this.#stop.signal,
 	): AsyncIterable<TierFinding> {
-		const { catalog, log } = this.#broker;
-		const parts = { store: this.#store, tier: catalog.tier, partitions: log.partitions };
+		const { catalog, log, clock } = this.#broker;
+		const parts = { store: this.#store, tier: catalog.tier, partitions: log.partitions, clock };
 		const either = AbortSignal.any([signal, this.#stop.signal]);
 		return verifyStore({ ...parts, gatewayId: this.#options.gatewayId }, { deep, progress, signal: either });
 	}

@@ -3,6 +3,7 @@
  * side by side in the order of their keys, a page at a time, so that it costs one request for 1000 objects and little memory;
  * `deep` reads every byte of every bundle too. Nothing is changed.
  */
+import type { Clock } from "../src/base/clock.ts";
 import { BrokerError, DamageError } from "../src/base/errors.ts";
 import type { TierFinding, TierVerifyResult } from "../src/broker/tier-admin.ts";
 import type { BundleRow, RangeSummary, TierCatalog } from "../src/catalog/tier-catalog.ts";
@@ -18,6 +19,7 @@ export interface VerifyStoreParts {
 	readonly tier: TierCatalog;
 	readonly gatewayId: string;
 	readonly partitions: ReadonlyMap<number, Partition>;
+	readonly clock: Clock;
 }
 
 export interface VerifyStoreOptions {
@@ -43,10 +45,11 @@ export async function* verifyStore(
 				done.bytes += object.sizeBytes;
 			}
 			for (const finding of await judge(parts, object, row)) yield finding;
-			const ranges = row === undefined ? [] : parts.tier.rangesOf(row.id);
-			done.ranges += ranges.length;
-			if (deep && object !== undefined && row?.state === "stored") yield* readAll(parts, row, ranges);
+			if (row !== undefined) done.ranges += parts.tier.countRanges(row.id);
+			if (deep && object !== undefined && row?.state === "stored") yield* readAll(parts, row);
 			progress({ ...done });
+			// A page has a thousand objects, each of which may have ranges of every partition.
+			await new Promise<void>((resolve) => parts.clock.soon(resolve));
 		}
 	} catch (error) {
 		if (!(error instanceof StoreError)) throw error;
@@ -114,12 +117,9 @@ async function judge(
 	return ownerOf(key) === undefined ? [{ kind: "foreign", object: key, what: "not an object of a gateway" }] : [];
 }
 
-async function* readAll(
-	{ store, partitions }: VerifyStoreParts,
-	row: BundleRow,
-	ranges: readonly RangeSummary[],
-): AsyncGenerator<TierFinding> {
+async function* readAll({ store, tier, partitions }: VerifyStoreParts, row: BundleRow): AsyncGenerator<TierFinding> {
 	const { key } = row;
+	const ranges = tier.rangesOf(row.id);
 	const source: BundleSource = {
 		name: key,
 		getLast: (bytes) => store.getLast(key, bytes),
@@ -132,6 +132,8 @@ async function* readAll(
 			yield { kind: "damage", object: key, what };
 	} catch (error) {
 		if (error instanceof StoreError && error.kind !== "not-found") throw error;
+		// Meanwhile it may have been removed rightly.
+		if (error instanceof StoreError && tier.bundle(row.id)?.state !== "stored") return;
 		if (error instanceof StoreError || error instanceof BrokerError || error instanceof DamageError)
 			yield { kind: "damage", object: key, what: error.message };
 		else throw error;

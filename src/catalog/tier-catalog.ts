@@ -3,6 +3,7 @@
  * method that changes it is durable when it returns. A bundle counts from `commitBundle` on; what is to be removed from
  * the store is known here until it is gone there.
  */
+import { isDiskFull } from "../base/errors.ts";
 import type { Statement } from "./database.ts";
 
 export type BundleState = "uploading" | "stored" | "deleting";
@@ -77,11 +78,45 @@ const SUMMARY =
 	"raw_bytes AS rawBytes, max_timestamp AS maxTimestamp, bundle_id AS bundleId";
 const RANGE = `SELECT ${SUMMARY}, blocks, (SELECT key FROM bundles WHERE id = bundle_id) AS key FROM ranges`;
 
+/** Kept for good: rows of bundles go. */
+const SEQUENCE = "tier.sequence";
+/** Room to be had when the disk is full: for a few transactions, and for those that concern every partition. */
+const ROOM_BYTES = 512 * 1024;
+const ROOM_BYTES_PER_PARTITION = 256;
+
 export class TierCatalog {
 	readonly #db: TierDatabase;
+	#hasLog = false;
 
 	constructor(db: TierDatabase) {
 		this.#db = db;
+	}
+
+	/**
+	 * Sees to it that the catalog can be written when the disk is full, which uploading is to change: pages in its file, and as
+	 * many in SQLite's log, which is written over again and again. Where the disk is full already nothing happens.
+	 */
+	keepRoom(): void {
+		const { free, wanted } = this.#db
+			.prepare(
+				`SELECT freelist_count * page_size AS free, ${ROOM_BYTES} + ${ROOM_BYTES_PER_PARTITION} * (SELECT count(*) FROM partitions) AS wanted
+					FROM pragma_freelist_count, pragma_page_size`,
+			)
+			.get() as { free: number; wanted: number };
+		// SQLite's log begins anew with each start.
+		if (this.#hasLog && free >= wanted / 2) return;
+		try {
+			// Of a single transaction SQLite would write nothing.
+			this.#db.change(() =>
+				this.#db
+					.prepare("INSERT OR REPLACE INTO meta VALUES ('tier.room', hex(zeroblob(?)))")
+					.run(Math.ceil(wanted / 2)),
+			);
+			this.#db.change(() => this.#db.prepare("DELETE FROM meta WHERE key = 'tier.room'").run());
+			this.#hasLog = true;
+		} catch (error) {
+			if (!isDiskFull(error)) throw error;
+		}
 	}
 
 	/** An upload under `key` is about to begin: from now on the object is this gateway's to remove. Returns the bundle's id. */
@@ -93,6 +128,7 @@ export class TierCatalog {
 				"INSERT INTO bundles (incarnation, sequence, key, created_ms, size_bytes, state) VALUES (?, ?, ?, ?, 0, 'uploading')",
 			);
 			id = Number(insert.run(incarnation, sequence, key, createdMs).lastInsertRowid);
+			this.#db.prepare("INSERT OR REPLACE INTO meta VALUES (?, ?)").run(SEQUENCE, String(sequence));
 		});
 		return id;
 	}
@@ -200,12 +236,10 @@ export class TierCatalog {
 		return this.#db.prepare(`${BUNDLE} WHERE state = 'stored' ORDER BY id DESC LIMIT 1`).get() as BundleRow | undefined;
 	}
 
-	/** The largest ever used in the incarnation and not forgotten, 0 where there is none. */
-	lastSequence(incarnation: number): number {
-		const row = this.#db
-			.prepare("SELECT coalesce(max(sequence), 0) AS sequence FROM bundles WHERE incarnation = ?")
-			.get(incarnation) as { sequence: number };
-		return row.sequence;
+	/** The largest that a bundle of this incarnation ever had; 0: there was none. */
+	lastSequence(): number {
+		const row = this.#db.prepare("SELECT value FROM meta WHERE key = ?").get(SEQUENCE) as { value: string } | undefined;
+		return Number(row?.value ?? 0);
 	}
 
 	/** The range that holds `offset`, or the first one behind it. */
@@ -256,6 +290,12 @@ export class TierCatalog {
 		return this.#db
 			.prepare(`SELECT ${SUMMARY} FROM ranges WHERE bundle_id = ? ORDER BY partition_id, base_offset`)
 			.all(bundleId) as RangeSummary[];
+	}
+
+	/** Of a bundle. */
+	countRanges(bundleId: number): number {
+		const row = this.#db.prepare("SELECT count(*) AS ranges FROM ranges WHERE bundle_id = ?").get(bundleId);
+		return (row as { ranges: number }).ranges;
 	}
 
 	/** Record batches in ranges that end at `below` or before, bytes. */

@@ -1,5 +1,6 @@
 /** `headwater consume TOPIC`: prints records from a position on and follows live until Ctrl-C. */
 import type { Command } from "commander";
+import type { Client } from "../native/client/client.ts";
 import type { SubscribeFrom } from "../native/client/types.ts";
 import { UsageError } from "./failure.ts";
 import { withGateway } from "./gateway.ts";
@@ -43,6 +44,41 @@ export function addConsume(program: Command): void {
 	command.action((topic: string, options: ConsumeOptions) => consume(topic, options, gatewayAddress(command)));
 }
 
+/** How often no record must have come for the gateway to be asked why, milliseconds. */
+const SILENCE_MS = 10_000;
+
+/** When nothing comes, it may be because of the object store, where the rest is: that is told, once. */
+class Silence {
+	readonly #timer: NodeJS.Timeout;
+	#isQuiet = true;
+	#told: string | undefined;
+
+	constructor(client: Pick<Client, "status">) {
+		this.#timer = setInterval(() => {
+			if (!this.#isQuiet) this.#isQuiet = true;
+			else void this.#ask(client);
+		}, SILENCE_MS);
+		this.#timer.unref();
+	}
+
+	ends(): void {
+		this.#isQuiet = false;
+	}
+
+	stop(): void {
+		clearInterval(this.#timer);
+	}
+
+	async #ask(client: Pick<Client, "status">): Promise<void> {
+		// Who is not connected is told so by the client.
+		const status = await client.status().catch(() => undefined);
+		const message = status?.tier?.error?.message;
+		if (message === undefined || message === this.#told) return;
+		this.#told = message;
+		process.stderr.write(`headwater: no record has come for a while; the object store's last problem: ${message}\n`);
+	}
+}
+
 async function consume(topic: string, options: ConsumeOptions, address: string | undefined): Promise<void> {
 	const from = parsePosition(options.from, Date.now());
 	if (options.until !== undefined && options.until !== "end") {
@@ -73,11 +109,17 @@ async function consume(topic: string, options: ConsumeOptions, address: string |
 					...(options.max === undefined ? {} : { credits: Math.min(options.max, 1024) }),
 				});
 				let left = options.max ?? Number.POSITIVE_INFINITY;
-				for await (const record of stream) {
-					const line = options.json ? `${JSON.stringify(toJsonRecord(record))}\n` : columns.row(record);
-					const slow = writer.line(line);
-					if (slow !== undefined) await slow;
-					if (--left === 0 || stopping.signal.aborted) break;
+				const silence = new Silence(client);
+				try {
+					for await (const record of stream) {
+						silence.ends();
+						const line = options.json ? `${JSON.stringify(toJsonRecord(record))}\n` : columns.row(record);
+						const slow = writer.line(line);
+						if (slow !== undefined) await slow;
+						if (--left === 0 || stopping.signal.aborted) break;
+					}
+				} finally {
+					silence.stop();
 				}
 			},
 			{ reconnect: true, signal: stopping.signal },

@@ -7,6 +7,7 @@
 import { CompressionError, corrupt, tooLarge } from "./compression-error.ts";
 import { compressLz4, decompressLz4 } from "./lz4.ts";
 import { compressSnappy, decompressSnappy } from "./snappy.ts";
+import { zstdChunkBytes } from "./zstd-frame.ts";
 
 export type Codec = "none" | "gzip" | "snappy" | "lz4" | "zstd";
 
@@ -28,12 +29,12 @@ export function compress(codec: Codec, bytes: Uint8Array, level?: number): Buffe
 		case "lz4":
 			return compressLz4(bytes);
 		case "zstd":
-			return zlib().zstdCompressSync(
-				bytes,
-				level === undefined
+			return zlib().zstdCompressSync(bytes, {
+				chunkSize: zstdChunkBytes(bytes.length),
+				...(level === undefined
 					? {}
-					: { params: { [zlib().constants.ZSTD_c_compressionLevel]: Math.min(level, ZSTD_LEVEL_MAX) } },
-			);
+					: { params: { [zlib().constants.ZSTD_c_compressionLevel]: Math.min(level, ZSTD_LEVEL_MAX) } }),
+			});
 	}
 }
 

@@ -16,6 +16,7 @@ import { retained } from "./retained.ts";
 import { sessions } from "./sessions.ts";
 import { start } from "./start.ts";
 import { subscriptions } from "./subscriptions.ts";
+import { tier } from "./tier.ts";
 import { Workplace } from "./workplace.ts";
 
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<{ tables: Table[]; raw: unknown }>>> = {
@@ -29,6 +30,7 @@ const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<{ tabl
 	sessions,
 	retained,
 	kafka,
+	tier,
 };
 
 const HELP = `Usage: npm run bench -- NAME...|all [options]
@@ -36,10 +38,11 @@ const HELP = `Usage: npm run bench -- NAME...|all [options]
   ingest, memory, start, flash                         the gateway as a whole
   fan-out, subscriptions, idle, sessions, retained     its MQTT door
   kafka                                                its Kafka door, beside Apache Kafka (Java)
+  tier                                                 tiered storage, with a MinIO (Go builds it once)
 
   --seconds N   that count of each run (default 5)
-  --rounds N    interleaved rounds (default: ingest, fan-out, subscriptions, retained 3; start 5; others 1)
-  --stored GB   stored in the large cases of memory and start (default 10)
+  --rounds N    interleaved rounds (default: ingest, fan-out, subscriptions, retained, tier 3; start 5; others 1)
+  --stored GB   stored in the large cases of memory, start and tier (default 10)
   --quick       --seconds 2 --rounds 1 --stored 0.2, and a tenth of events, subscriptions, connections
   --json        raw results, to stdout
   --markdown    tables in Markdown, to stdout

@@ -125,7 +125,7 @@ class UploadingLife implements Life {
 
 lives({
 	file: "tier-upload",
-	count: 25,
+	count: 8,
 	promise: "every record, and no other object",
 	make: (seed) => new UploadingLife(seed),
 	perLife: { crashes: 2, stops: 1, deletions: 2, bundles: 1, abandoned: 1, records: 100 },

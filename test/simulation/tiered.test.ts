@@ -10,7 +10,7 @@ import { TieredLife } from "./tiered-life.ts";
 
 lives({
 	file: "tiered",
-	count: 40,
+	count: 16,
 	promise: "every acknowledged record within retention, readable, once",
 	make: (seed) => new TieredLife({ seed }),
 	perLife: {

@@ -2,6 +2,7 @@
  * Compression off the event loop, with a bound on what comes out: zstd for blocks and the snapshot, gzip for footers. A
  * seam: a simulation, in which no thread may take its own time, puts a synchronous one in its place.
  */
+import { zstdChunkBytes } from "../../src/record/zstd-frame.ts";
 
 export interface Compression {
 	/** One frame, with its content's size in it. */
@@ -34,7 +35,7 @@ export const threadCompression: Compression = {
 				{
 					params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL },
 					pledgedSrcSize: bytes.length,
-					chunkSize: chunkBytes(bytes.length / 2),
+					chunkSize: zstdChunkBytes(bytes.length),
 				},
 				done,
 			);

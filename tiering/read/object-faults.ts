@@ -30,6 +30,11 @@ export class ObjectFaults {
 		return this.#faults.size;
 	}
 
+	/** The last one met, for people; undefined: none. */
+	get problem(): string | undefined {
+		return [...this.#faults.values()].at(-1)?.message;
+	}
+
 	/** Whether it was bad, and it is time to look again. Throws KAFKA_STORAGE_ERROR until then. */
 	check(id: string): boolean {
 		const fault = this.#faults.get(id);

@@ -168,7 +168,7 @@ export class TierReader implements Tier {
 			errors: errors + this.#damagedBlocks,
 			damaged: this.#faults.count,
 			memoryBytes: this.#memory.bytes + this.#blocks.bytes,
-			problem: this.#health.problem,
+			problem: this.#health.problem ?? this.#faults.problem,
 		};
 	}
 

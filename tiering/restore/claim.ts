@@ -7,7 +7,14 @@
  */
 import { parseBundleKey } from "../bundle/identity.ts";
 import { JsonFields, parseBoundedJson } from "../bundle/json-fields.ts";
-import { behindIncarnation, claimKey, gatewayPrefix, incarnationPrefix, ownerOf } from "../object-keys.ts";
+import {
+	behindIncarnation,
+	claimKey,
+	gatewayPrefix,
+	incarnationPrefix,
+	lastBundleKey,
+	ownerOf,
+} from "../object-keys.ts";
 import { type ObjectStore, StoreError } from "../object-store.ts";
 import type { ReadableStore } from "./retried-reads.ts";
 
@@ -105,6 +112,28 @@ export async function checkClaim(store: ObjectStore, claim: Claim): Promise<void
 	throw new ClaimError(
 		"superseded",
 		`gateway ${gateway} was restored elsewhere on ${new Date(next.claimedMs).toISOString()}, as incarnation ${incarnation + 1} (${store.name} has ${claimKey(gateway, incarnation + 1)}): this one, incarnation ${incarnation}, uploads nothing any more. Stop it; or, if both are to go on, give this one another gateway.id and a new data directory`,
+	);
+}
+
+/**
+ * Whether nobody else goes by the claim: a copy of the data directory, or a newer state of it that this one is a backup of, which
+ * have the same identity. `lastSequence`: the largest that this directory ever gave a bundle. One LIST. Rejects with
+ * ClaimError `taken`, and StoreError.
+ */
+export async function checkSequence(
+	store: ObjectStore,
+	{ gateway, incarnation }: Claim,
+	lastSequence: number,
+): Promise<void> {
+	const { objects } = await store.list(
+		incarnationPrefix(gateway, incarnation),
+		lastBundleKey(gateway, incarnation, lastSequence),
+	);
+	const stranger = objects.find(({ key }) => parseBundleKey(key) !== undefined);
+	if (stranger === undefined) return;
+	throw new ClaimError(
+		"taken",
+		`${store.name} has ${stranger.key}, which this data directory has never written: it is a copy or an older backup of the one that did. Only one may go on; to have what was uploaded, restore it (headwater tier restore --gateway ${gateway})`,
 	);
 }
 

@@ -223,6 +223,7 @@ export class Uploader {
 	async #upload(run: Run): Promise<void> {
 		const { patience, progress } = run;
 		await patience.persist(() => this.#services.checkClaim());
+		this.#services.broker.catalog.tier.keepRoom();
 		run.pending = await this.#pending.list();
 		progress.begin(run.pending.reduce((sum, { bytes }) => sum + bytes, 0));
 		if (run.pending.length === 0) return this.#uploadSnapshot(run);
@@ -268,7 +269,7 @@ export class Uploader {
 	async #uploadBundle(run: Run, maxBytes: number): Promise<void> {
 		const { broker, gatewayId, incarnation } = this.#services;
 		const { tier } = broker.catalog;
-		this.#sequence = Math.max(this.#sequence, tier.lastSequence(incarnation)) + 1;
+		this.#sequence = Math.max(this.#sequence, tier.lastSequence()) + 1;
 		const attempt = broker.random.bytes(4).toString("hex");
 		const identity = { gateway: gatewayId, incarnation, sequence: this.#sequence, attempt };
 		const row = { incarnation, sequence: this.#sequence, key: bundleKey(identity), createdMs: this.#clock.now() };

@@ -49,7 +49,7 @@ function upload(world: World, from: number, to: number, per = to - from): void {
 	const { tier } = world.broker.catalog;
 	for (let base = from; base < to; base += per) {
 		const nextOffset = Math.min(base + per, to);
-		const sequence = tier.lastSequence(1) + 1;
+		const sequence = tier.lastSequence() + 1;
 		const id = tier.beginBundle({ incarnation: 1, sequence, key: `g/1/${sequence}`, createdMs: 0 });
 		const bytes = (nextOffset - base) * VALUE_BYTES;
 		tier.commitBundle(id, bytes, [

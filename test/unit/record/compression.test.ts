@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import zlib from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { type Codec, compress, decompress } from "../../../src/record/compression.ts";
@@ -155,4 +156,10 @@ it.each([
 	["Nobody inspects the spammish repetition", 0xe2293b2f],
 ])("xxhash32 of %j is the reference's", (text, hash) => {
 	expect(xxhash32(Buffer.from(text))).toBe(hash);
+});
+
+it("makes one frame of zstd, whatever it comes to", () => {
+	const empty = Buffer.from("28b52ffd2000010000", "hex");
+	for (let rawBytes = 16_384 - 24; rawBytes <= 16_384; rawBytes++)
+		expect(compress("zstd", randomBytes(rawBytes)).subarray(-empty.length)).not.toEqual(empty);
 });

@@ -1,8 +1,11 @@
 /** Tiered storage as it is wired in a gateway: what it does to a store depends on whose place there it is. */
 import { expect, it } from "vitest";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
+import type { TierFinding } from "../../../src/broker/tier-admin.ts";
+import { deleteRecordsBefore } from "../../../src/log/delete-records.ts";
 import type { Partition } from "../../../src/log/partition.ts";
 import { EMPTY_HEADERS_BLOCK, encodeKeyBlock } from "../../../src/record/builder.ts";
+import { bundleKey } from "../../../tiering/bundle/identity.ts";
 import { claimKey } from "../../../tiering/object-keys.ts";
 import { TieredStorage } from "../../../tiering/tiered-storage.ts";
 import { World } from "../../simulation/world.ts";
@@ -83,5 +86,89 @@ it("removes nothing once another has taken its place: that may have been restore
 	expect([...store.bucket.objects().keys()]).toContain(bundle);
 	const said = world.lines.filter(({ message }) => message === "objects cannot be removed from the object store");
 	expect(said.map(({ fields }) => String(fields.error))).toEqual([expect.stringMatching(/was restored elsewhere/)]);
+	await world.finish(storage.stop());
+});
+
+it("lets others have their turn between two objects that it compares", async () => {
+	const world = newWorld();
+	const { clock } = world;
+	const store = new SimulatedStore({ clock, bucket: new SimulatedBucket({ clock }) });
+	const storage = await open(world, store);
+	await append(world);
+	await world.finish(storage.run());
+	const { tier } = world.broker.catalog;
+	const bundles = 20;
+	for (let sequence = 2; sequence <= bundles; sequence++) {
+		const key = bundleKey({ gateway: GATEWAY, incarnation: 1, sequence, attempt: "00000000" });
+		store.bucket.plant(key, Buffer.from("x"));
+		tier.commitBundle(tier.beginBundle({ incarnation: 1, sequence, key, createdMs: 0 }), 1, []);
+	}
+	let turns = 0;
+	let isDone = false;
+	const others = (): void => {
+		turns += 1;
+		if (!isDone) clock.soon(others);
+	};
+	const verified = { objects: 0, bytes: 0, ranges: 0, done: false };
+	const findings: TierFinding[] = [];
+	const verify = async (): Promise<void> => {
+		for await (const finding of storage.verify(false, (done) => Object.assign(verified, done))) findings.push(finding);
+		isDone = true;
+	};
+	clock.soon(others);
+	await world.finish(verify());
+	expect(findings).toEqual([]);
+	// And the claim.
+	expect(verified).toMatchObject({ objects: bundles + 1, ranges: 1, done: true });
+	expect(turns).toBeGreaterThanOrEqual(bundles);
+	await world.finish(storage.stop());
+});
+
+it("uploads nothing more where a copy of its data directory, or a newer state of it, has", async () => {
+	const world = newWorld();
+	const { clock } = world;
+	const bucket = new SimulatedBucket({ clock });
+	const storage = await open(world, new SimulatedStore({ clock, bucket }));
+	await append(world);
+	await world.finish(storage.run());
+	const sequence = world.broker.catalog.tier.lastSequence();
+	bucket.plant(
+		bundleKey({ gateway: GATEWAY, incarnation: 1, sequence, attempt: "00000000" }),
+		Buffer.from("an attempt"),
+	);
+	await append(world);
+	await world.finish(storage.run());
+	const next = { gateway: GATEWAY, incarnation: 1, sequence: sequence + 7, attempt: "0badcafe" };
+	bucket.plant(bundleKey(next), Buffer.from("the copy's"));
+	const before = bucket.objects().size;
+	await append(world);
+	await expect(world.finish(storage.run())).rejects.toThrow(/copy or an older backup/);
+	expect(bucket.objects().size).toBe(before);
+	// What it was stored as is known though the row is gone.
+	expect(world.broker.catalog.tier.lastSequence()).toBe(sequence + 1);
+});
+
+it("finds nothing wrong with an object that was removed rightly while all bytes were being read", async () => {
+	const world = newWorld();
+	const { clock, broker } = world;
+	const store = new SimulatedStore({ clock, bucket: new SimulatedBucket({ clock }) });
+	const storage = await open(world, store);
+	for (let i = 0; i < 2; i++) {
+		await append(world);
+		await world.finish(storage.run());
+	}
+	const [first] = broker.catalog.tier.bundles("stored");
+	if (first === undefined) throw new Error("nothing is stored");
+	const findings: TierFinding[] = [];
+	const verify = async (): Promise<void> => {
+		for await (const finding of storage.verify(true, () => {})) findings.push(finding);
+	};
+	// Its page of the catalog has been read by then, and the store still lists it.
+	const verified = verify();
+	deleteRecordsBefore(broker.log, world.partition("t", 0) as Partition, 1);
+	expect(broker.catalog.tier.bundle(first.id)?.state).toBe("deleting");
+	store.inject({ calls: ["getLast"], key: new RegExp(first.key), effect: "none", answer: "not-found" });
+	await world.finish(verified);
+	expect(findings).toEqual([]);
 	await world.finish(storage.stop());
 });
