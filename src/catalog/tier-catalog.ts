@@ -58,7 +58,7 @@ export interface TierTotals {
 	readonly bundles: number;
 	readonly bytes: number;
 	readonly ranges: number;
-	/** To be removed from the store. */
+	/** To be removed from the store now. */
 	readonly deleting: number;
 }
 
@@ -322,7 +322,7 @@ export class TierCatalog {
 				`SELECT (SELECT count(*) FROM bundles WHERE state = 'stored') AS bundles,
 					(SELECT coalesce(sum(size_bytes), 0) FROM bundles WHERE state = 'stored') AS bytes,
 					(SELECT count(*) FROM ranges) AS ranges,
-					(SELECT count(*) FROM bundles WHERE state = 'deleting') AS deleting`,
+					(SELECT count(*) FROM bundles WHERE state = 'deleting' AND deletable_behind < (${NEWEST_SNAPSHOT})) AS deleting`,
 			)
 			.get() as TierTotals;
 	}

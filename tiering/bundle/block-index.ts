@@ -11,6 +11,11 @@ const VERSION = 1;
 const CRC_BYTES = 4;
 const BLOCK_BYTES_MAX = 5 * MAX_VARLONG_BYTES + CRC_BYTES;
 
+/** What the next timestamp is told from: the one before, as far as the difference of any two such has 53 bits. */
+function reference(timestamp: number): number {
+	return Math.min(Math.max(timestamp, 0), 2 ** 52);
+}
+
 /** `blocks` of one range, one behind the other. `baseOffset`: the range's. */
 export function encodeBlocks(blocks: readonly Block[], baseOffset: number): Buffer {
 	const bytes = Buffer.allocUnsafe(1 + MAX_VARLONG_BYTES + blocks.length * BLOCK_BYTES_MAX);
@@ -22,7 +27,7 @@ export function encodeBlocks(blocks: readonly Block[], baseOffset: number): Buff
 		at = writeVarlong(bytes, at, block.nextOffset - block.baseOffset);
 		at = writeVarlong(bytes, at, block.storedBytes * 2 + block.codec);
 		at = writeVarlong(bytes, at, block.rawBytes);
-		at = writeVarlong(bytes, at, block.maxTimestamp - timestamp);
+		at = writeVarlong(bytes, at, block.maxTimestamp - reference(timestamp));
 		at = bytes.writeUInt32BE(block.crc, at);
 		next = block.nextOffset;
 		timestamp = block.maxTimestamp;
@@ -44,7 +49,7 @@ export function decodeBlocks(bytes: Uint8Array, baseOffset: number): Block[] {
 		next = from + reader.varlong();
 		const stored = reader.varlong();
 		const rawBytes = reader.varlong();
-		timestamp += reader.varlong();
+		timestamp = reference(timestamp) + reader.varlong();
 		const crc = view.readUInt32BE(reader.position);
 		reader.position += CRC_BYTES;
 		const storedBytes = Math.floor(stored / 2);

@@ -51,6 +51,7 @@ const RANGE_JSON_BYTES = 1024;
 const SLICE_BYTES = 128 * 1024;
 /** Of a block, how much must be in batches that are compressed already for it not to be tried again. */
 const COMPRESSED_PART = 7 / 8;
+const UNTRIED_MAX = 15;
 
 interface OpenRange {
 	readonly start: RangeStart;
@@ -93,6 +94,9 @@ export class BundleWriter {
 	#range: OpenRange | undefined;
 	readonly #gathered = Buffer.allocUnsafeSlow(BLOCK_RAW_BYTES);
 	#block: OpenBlock = { ...NO_BLOCK };
+	/** Blocks that are not tried when the next one does not shrink either; and those that are not tried now. */
+	#incompressible = 0;
+	#untried = 0;
 	#sizeBytes = 0;
 	#footerBytes = 0;
 	#sincePause = 0;
@@ -184,13 +188,26 @@ export class BundleWriter {
 		if (bytes === 0) return;
 		this.#block = { ...NO_BLOCK };
 		const raw = large ?? this.#gathered.subarray(0, bytes);
-		const { stored, codec } = await storeBlock(raw, compressedBytes >= bytes * COMPRESSED_PART, this.#compression);
+		const { stored, codec } = await this.#store(raw, compressedBytes >= bytes * COMPRESSED_PART);
 		const crc = crc32c(stored);
 		range.crc = crc32c(stored, 0, stored.length, range.crc);
 		await this.#send(stored);
 		const position = this.#sizeBytes - stored.length;
 		range.blocks.push({ ...place, position, storedBytes: stored.length, rawBytes: bytes, crc, codec });
 		this.#footerBytes += BLOCK_JSON_BYTES;
+	}
+
+	/** What does not shrink is mostly followed by more of the same: after each such block more of them are not tried. */
+	async #store(raw: Buffer, isCompressed: boolean): ReturnType<typeof storeBlock> {
+		const isTried = !isCompressed && this.#untried === 0;
+		const block = await storeBlock(raw, !isTried, this.#compression);
+		if (!isTried) this.#untried = Math.max(0, this.#untried - 1);
+		else if (block.codec === 1) this.#incompressible = 0;
+		else {
+			this.#incompressible = Math.min(this.#incompressible * 2 + 1, UNTRIED_MAX);
+			this.#untried = this.#incompressible;
+		}
+		return block;
 	}
 
 	/**

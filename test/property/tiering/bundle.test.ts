@@ -170,6 +170,15 @@ describe("a list of blocks for the catalog", () => {
 		);
 	});
 
+	it("comes back whatever its times are", () => {
+		const times = [Number.MAX_SAFE_INTEGER, -1, Number.MAX_SAFE_INTEGER, 0];
+		const made = times.map((maxTimestamp, i) => {
+			const sizes = { storedBytes: 1, rawBytes: 1, crc: i, codec: 0 as const };
+			return { baseOffset: i, nextOffset: i + 1, position: i, maxTimestamp, ...sizes };
+		});
+		expect(decodeBlocks(encodeBlocks(made, 0), 0)).toEqual(made);
+	});
+
 	it("that is none is refused", () => {
 		fc.assert(
 			fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {

@@ -52,6 +52,22 @@ describe("a range", () => {
 		]);
 	});
 
+	it("is compressed again soon after what does not shrink, which is tried less and less", async () => {
+		let tried = 0;
+		const zstd = (bytes: Uint8Array) => {
+			tried += 1;
+			return threadCompression.zstd(bytes);
+		};
+		const { writer } = bundleWriter({ compression: { ...threadCompression, zstd } });
+		writer.beginRange(START);
+		await writer.addBatches(Buffer.concat(batches(10, 40, 200_000, false)));
+		// Of blocks 1, 3, 7, 15 and 31; one waits for more.
+		expect(tried).toBe(5);
+		await writer.addBatches(Buffer.concat(batches(50, 40, 200_000)));
+		const { blocks } = await writer.endRange(90, EPOCHS, []);
+		expect(blocks.filter(({ codec }) => codec === 1).length).toBeGreaterThan(20);
+	});
+
 	it("is cut into blocks of whole batches, 256 KiB at most, but for a batch that is larger", async () => {
 		const all = [...batches(10, 5, 100_000), ...batches(15, 1, 400_000), ...batches(16, 1, 10)];
 		const { bytes, footer } = await writeBundle([{ batches: all }]);
