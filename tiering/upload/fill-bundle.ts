@@ -11,13 +11,13 @@ import { readBatchHeader } from "../../src/record/batch.ts";
 import type { BundleRange } from "../bundle/footer.ts";
 import { BLOCK_RAW_BYTES_MAX } from "../bundle/layout.ts";
 import type { BundleWriter } from "../bundle/writer.ts";
-import type { Patience } from "./patience.ts";
 import { type PendingRange, pendingFrom } from "./pending.ts";
+import type { Persistence } from "./persistence.ts";
 
 export interface FillServices {
 	readonly clock: Clock;
 	readonly pressure: Pressure;
-	readonly patience: Patience;
+	readonly persistence: Persistence;
 	/** So many bytes of record batches were added. */
 	readonly added: (bytes: number) => void;
 }
@@ -86,12 +86,12 @@ export class BundleFilling {
 
 	/** Empty where there is nothing up to the end; undefined where nothing can be read. */
 	async #read(pending: PendingRange, offset: number, maxBytes: number): Promise<Buffer | undefined> {
-		const { clock, patience } = this.#services;
+		const { clock, persistence } = this.#services;
 		const { partition, to } = pending;
 		const wanted = Math.max(1, Math.min(READ_BYTES, maxBytes - this.#rawBytes));
 		for (;;) {
 			await this.#room();
-			patience.throwIfEnded();
+			persistence.throwIfEnded();
 			const { flushedOffset } = partition;
 			try {
 				const bytes = await partition.read(offset, wanted, to, (count) => this.#take(count));
@@ -117,7 +117,7 @@ export class BundleFilling {
 
 	async #room(): Promise<void> {
 		while (this.#services.pressure.over)
-			await this.#services.patience.sleep(PRESSURE_LOOK_MS, "room in memory (memory.budget.bytes)");
+			await this.#services.persistence.sleep(PRESSURE_LOOK_MS, "room in memory (memory.budget.bytes)");
 	}
 
 	#take(bytes: number): Buffer {

@@ -8,12 +8,12 @@
  */
 import type { Clock } from "../../src/base/clock.ts";
 import { type ObjectStore, StoreError, type StoreErrorKind, type UploadId } from "../object-store.ts";
-import type { Patience } from "./patience.ts";
+import type { Persistence } from "./persistence.ts";
 
 export interface ObjectUploadServices {
 	readonly store: ObjectStore;
 	readonly clock: Clock;
-	readonly patience: Patience;
+	readonly persistence: Persistence;
 	/** Resolves when so many bytes may leave. */
 	readonly take: (bytes: number) => Promise<void>;
 	/** So many have arrived, by the monotonic clock's `fromMs` on. */
@@ -78,7 +78,7 @@ export class ObjectUpload {
 
 	/** Rejects with UploadFailed, StoreError where it is no use trying again, and what ends the run. */
 	async write(bytes: Buffer): Promise<void> {
-		this.#services.patience.throwIfEnded();
+		this.#services.persistence.throwIfEnded();
 		for (let at = 0; at < bytes.length; ) {
 			if (this.#filled === this.#memory.maxByteLength) await this.#sendPart();
 			const needed = Math.ceil((this.#filled + bytes.length - at) / GROWTH_BYTES) * GROWTH_BYTES;
@@ -112,8 +112,8 @@ export class ObjectUpload {
 	}
 
 	async #sendPart(): Promise<UploadId> {
-		const { store, patience } = this.#services;
-		this.#upload ??= await patience.persist(() => {
+		const { store, persistence } = this.#services;
+		this.#upload ??= await persistence.persist(() => {
 			this.#begins += 1;
 			return store.beginUpload(this.#key);
 		});
@@ -130,14 +130,14 @@ export class ObjectUpload {
 		failure: "cut" | "unsure",
 		cutsMax: number,
 	): Promise<string | undefined> {
-		const { clock, patience, take, sent } = this.#services;
+		const { clock, persistence, take, sent } = this.#services;
 		const body = this.#part.subarray(0, this.#filled);
 		for (let cuts = 0; ; ) {
 			await take(body.length);
 			const fromMs = clock.monotonic();
 			try {
-				const etag = await patience.unlessEnded(call(body));
-				patience.worked();
+				const etag = await persistence.unlessEnded(call(body));
+				persistence.worked();
 				sent(body.length, fromMs);
 				this.#sizeBytes += body.length;
 				this.#last = Buffer.concat([this.#last, body.subarray(-LAST_BYTES)]).subarray(-LAST_BYTES);
@@ -146,9 +146,9 @@ export class ObjectUpload {
 			} catch (error) {
 				this.#isOurs = false;
 				if (isKind(error, "no-such-upload")) throw lost(this.#key, "the store has forgotten the upload", error);
-				await patience.afterFailure(error);
+				await persistence.afterFailure(error);
 				// A store that is away says nothing about the link.
-				await patience.untilAnswered(() => this.#services.store.head(this.#key));
+				await persistence.untilAnswered(() => this.#services.store.head(this.#key));
 				if (!isKind(error, "unreachable")) continue;
 				this.#cuts += 1;
 				cuts += 1;
@@ -159,12 +159,12 @@ export class ObjectUpload {
 	}
 
 	async #complete(upload: UploadId): Promise<void> {
-		const { store, patience } = this.#services;
+		const { store, persistence } = this.#services;
 		if (this.#begins > 1) await this.#abortOthers(upload);
 		for (let unknown = false; ; ) {
 			try {
-				await patience.unlessEnded(store.completeUpload(upload, this.#etags));
-				return patience.worked();
+				await persistence.unlessEnded(store.completeUpload(upload, this.#etags));
+				return persistence.worked();
 			} catch (error) {
 				// It is done: the first answer was lost.
 				if (isKind(error, "no-such-upload") && unknown) return;
@@ -172,26 +172,26 @@ export class ObjectUpload {
 				// What a part was sent again for came late, and took the other's place.
 				if (isKind(error, "refused")) throw lost(this.#key, "the store would not complete it", error);
 				unknown ||= isKind(error, "unreachable");
-				await patience.afterFailure(error);
+				await persistence.afterFailure(error);
 			}
 		}
 	}
 
 	/** Those whose beginning was not heard of: nobody would ever end them. */
 	async #abortOthers(own: UploadId): Promise<void> {
-		const { store, patience } = this.#services;
-		const begun = await patience.persist(() => store.uploads(this.#key));
+		const { store, persistence } = this.#services;
+		const begun = await persistence.persist(() => store.uploads(this.#key));
 		for (const upload of begun.filter(({ key, id }) => key === this.#key && id !== own.id))
-			await patience.persist(() => store.abortUpload(upload));
+			await persistence.persist(() => store.abortUpload(upload));
 	}
 
 	async #confirm(): Promise<void> {
-		const { patience } = this.#services;
+		const { persistence } = this.#services;
 		for (let look = 1; ; look++) {
-			const problem = await patience.persist(() => this.#problem());
+			const problem = await persistence.persist(() => this.#problem());
 			if (problem === undefined) return;
 			if (look === LOOKS_MAX) throw lost(this.#key, problem);
-			await patience.sleep(LOOK_AGAIN_MS * 2 ** (look - 1), `${this.#key}: ${problem}`);
+			await persistence.sleep(LOOK_AGAIN_MS * 2 ** (look - 1), `${this.#key}: ${problem}`);
 		}
 	}
 

@@ -9,7 +9,7 @@ import type { Random } from "../../src/base/random.ts";
 import type { BundleRow, TierCatalog } from "../../src/catalog/tier-catalog.ts";
 import { parseBundleKey } from "../bundle/identity.ts";
 import { type ObjectStore, StoreError } from "../object-store.ts";
-import { Patience } from "./patience.ts";
+import { Persistence } from "./persistence.ts";
 
 export interface ReclaimerServices {
 	readonly tier: TierCatalog;
@@ -43,7 +43,7 @@ const AGAIN_MS = 10_000;
 export class Reclaimer {
 	readonly #services: ReclaimerServices;
 	readonly #stop = new AbortController();
-	readonly #patience: Patience;
+	readonly #persistence: Persistence;
 	/** Attempts that were removed once, and when, by the monotonic clock. */
 	readonly #removedMs = new Map<number, number>();
 	#timer: Timer | undefined;
@@ -59,7 +59,13 @@ export class Reclaimer {
 		this.#services = services;
 		const { clock, random } = services;
 		const nothing = (): void => {};
-		this.#patience = new Patience({ clock, random, signal: this.#stop.signal, mayWait: nothing, failed: nothing });
+		this.#persistence = new Persistence({
+			clock,
+			random,
+			signal: this.#stop.signal,
+			mayWait: nothing,
+			failed: nothing,
+		});
 	}
 
 	/** Begins to look now and then. */
@@ -131,9 +137,9 @@ export class Reclaimer {
 		await this.#mustBeOurs();
 		const wasStored = sizeBytes > 0;
 		if (!wasStored)
-			for (const upload of await this.#patience.unlessEnded(store.uploads(key)))
-				if (upload.key === key) await this.#patience.unlessEnded(store.abortUpload(upload));
-		await this.#patience.unlessEnded(store.delete(key));
+			for (const upload of await this.#persistence.unlessEnded(store.uploads(key)))
+				if (upload.key === key) await this.#persistence.unlessEnded(store.abortUpload(upload));
+		await this.#persistence.unlessEnded(store.delete(key));
 		if (wasStored || removedMs !== undefined) {
 			tier.forgetBundle(id);
 			removed(key);
@@ -146,7 +152,7 @@ export class Reclaimer {
 
 	/** Another may have been restored from what came to nothing here: an upload whose end nobody heard. */
 	async #mustBeOurs(): Promise<void> {
-		if (!this.#isOurs) await this.#patience.unlessEnded(this.#services.checkClaim());
+		if (!this.#isOurs) await this.#persistence.unlessEnded(this.#services.checkClaim());
 		this.#isOurs = true;
 	}
 

@@ -20,8 +20,8 @@ import type { ObjectStore, StoreError } from "../object-store.ts";
 import type { TakenSnapshot } from "../restore/take-snapshot.ts";
 import { BundleFilling, type FilledRange, type PendingProblem } from "./fill-bundle.ts";
 import { ObjectUpload, SMALLEST_BODY_BYTES, UploadFailed } from "./object-upload.ts";
-import { Patience } from "./patience.ts";
 import { Pending, type PendingRange, pendingFrom } from "./pending.ts";
+import { Persistence } from "./persistence.ts";
 import { RunProgress } from "./run-progress.ts";
 import type { RunReason, Schedule } from "./schedule.ts";
 
@@ -67,7 +67,7 @@ class Stopped extends Error {
 interface Run {
 	readonly reason: RunReason | "asked";
 	readonly progress: RunProgress;
-	readonly patience: Patience;
+	readonly persistence: Persistence;
 	/** What was pending when it began, and is still. */
 	pending: PendingRange[];
 	readonly problems: PendingProblem[];
@@ -118,7 +118,7 @@ export class Uploader {
 
 	/** Uploads what is pending now, whatever the schedule says. Rejects with what ended it. */
 	async run(): Promise<void> {
-		this.#run?.state.patience.hurry();
+		this.#run?.state.persistence.hurry();
 		// What is under way may have begun before the last records came.
 		await this.#run?.done.catch(() => {});
 		this.#stop.signal.throwIfAborted();
@@ -129,7 +129,7 @@ export class Uploader {
 	get runStatus(): TierRunStatus | undefined {
 		const run = this.#run?.state;
 		if (run === undefined) return undefined;
-		const { wait } = run.patience;
+		const { wait } = run.persistence;
 		const waitMs = wait === undefined ? 0 : Math.max(0, wait.untilMs - this.#clock.monotonic());
 		return {
 			...run.progress.status(),
@@ -167,7 +167,7 @@ export class Uploader {
 		const state: Run = {
 			reason,
 			progress: new RunProgress(this.#clock),
-			patience: new Patience({
+			persistence: new Persistence({
 				clock: this.#clock,
 				random: broker.random,
 				signal: this.#stop.signal,
@@ -221,8 +221,8 @@ export class Uploader {
 	}
 
 	async #upload(run: Run): Promise<void> {
-		const { patience, progress } = run;
-		await patience.persist(() => this.#services.checkClaim());
+		const { persistence, progress } = run;
+		await persistence.persist(() => this.#services.checkClaim());
 		this.#services.broker.catalog.tier.keepRoom();
 		run.pending = await this.#pending.list();
 		progress.begin(run.pending.reduce((sum, { bytes }) => sum + bytes, 0));
@@ -258,10 +258,10 @@ export class Uploader {
 	}
 
 	/** Within the link's budget; waits for it where nothing is left. */
-	async #nextBytes({ patience }: Run): Promise<number> {
+	async #nextBytes({ persistence }: Run): Promise<number> {
 		const { uplink } = this.#services;
 		while (uplink?.left === 0)
-			await patience.sleep(BUDGET_LOOK_MS, "the uplink's budget (uplink.bytes.per.day, .month)");
+			await persistence.sleep(BUDGET_LOOK_MS, "the uplink's budget (uplink.bytes.per.day, .month)");
 		return Math.max(SMALLEST_BODY_BYTES, Math.min(this.#bundleBytes, uplink?.left ?? this.#bundleBytes));
 	}
 
@@ -299,7 +299,7 @@ export class Uploader {
 	}
 
 	async #send(
-		{ patience, progress, pending, problems }: Run,
+		{ persistence, progress, pending, problems }: Run,
 		identity: BundleIdentity,
 		maxBytes: number,
 	): Promise<{ filled: FilledRange[]; sizeBytes: number; snapshot: TakenSnapshot | undefined }> {
@@ -307,8 +307,8 @@ export class Uploader {
 		const upload = new ObjectUpload(bundleKey(identity), {
 			store,
 			clock: this.#clock,
-			patience,
-			take: (bytes) => this.#take(patience, bytes),
+			persistence,
+			take: (bytes) => this.#take(persistence, bytes),
 			sent: (bytes, fromMs) => progress.sent(bytes, fromMs),
 			inParts: this.#inParts,
 		});
@@ -322,7 +322,7 @@ export class Uploader {
 		const filling = new BundleFilling(bundle, {
 			clock: this.#clock,
 			pressure: broker.pressure,
-			patience,
+			persistence,
 			added: (bytes) => progress.added(bytes),
 		});
 		try {
@@ -352,14 +352,14 @@ export class Uploader {
 		this.#bundleBytes = Math.max(SMALLEST_BODY_BYTES, Math.floor(Math.min(this.#bundleBytes, rawOfCut) / 2));
 	}
 
-	async #take(patience: Patience, bytes: number): Promise<void> {
+	async #take(persistence: Persistence, bytes: number): Promise<void> {
 		const { uplink } = this.#services;
 		if (uplink === undefined) return;
 		const given = new AbortController();
 		const untilMs = this.#budgetMs(uplink, bytes);
 		const taken = uplink.take(bytes, given.signal);
 		try {
-			await patience.whileWaiting(BUDGET, untilMs, taken);
+			await persistence.whileWaiting(BUDGET, untilMs, taken);
 		} finally {
 			given.abort(new Stopped("nobody waits"));
 		}
@@ -392,15 +392,15 @@ export class Uploader {
 	}
 
 	/** A full disk passes, perhaps by what this very upload lets go. */
-	async #whenThereIsSpace<T>({ patience }: Run, work: () => T): Promise<T> {
+	async #whenThereIsSpace<T>({ persistence }: Run, work: () => T): Promise<T> {
 		for (;;) {
-			patience.throwIfEnded();
+			persistence.throwIfEnded();
 			try {
 				return work();
 			} catch (error) {
 				if (!isDiskFull(error)) throw error;
 				this.#failed(error);
-				await patience.sleep(LOOK_MS, "space on the disk for the catalog");
+				await persistence.sleep(LOOK_MS, "space on the disk for the catalog");
 			}
 		}
 	}

@@ -7,7 +7,7 @@ import type { Clock } from "../../src/base/clock.ts";
 import type { Random } from "../../src/base/random.ts";
 import { StoreError } from "../object-store.ts";
 
-export interface PatienceServices {
+export interface PersistenceServices {
 	readonly clock: Clock;
 	readonly random: Random;
 	/** Ends every wait; its reason is what they reject with. */
@@ -24,13 +24,13 @@ export interface Wait {
 	readonly untilMs: number;
 }
 
-export class Patience {
-	readonly #services: PatienceServices;
+export class Persistence {
+	readonly #services: PersistenceServices;
 	readonly #backoff: Backoff;
 	#wait: Wait | undefined;
 	#endSleep: (() => void) | undefined;
 
-	constructor(services: PatienceServices) {
+	constructor(services: PersistenceServices) {
 		this.#services = services;
 		this.#backoff = new Backoff(services.random);
 	}
