@@ -11,7 +11,7 @@ import { lives } from "./seeds.ts";
 
 lives({
 	file: "compaction",
-	count: 60,
+	count: 40,
 	promise: "every key's newest committed value",
 	make: (seed) => new CompactionLife({ seed }),
 	perLife: {

@@ -10,7 +10,7 @@ import { Workload } from "./workload.ts";
 
 const live = lives({
 	file: "log",
-	count: 500,
+	count: 250,
 	make: (seed) => new Workload({ seed }),
 	perLife: {
 		...{ crashes: 1, records: 1, acked: 1, reads: 1, checkpoints: 1 },

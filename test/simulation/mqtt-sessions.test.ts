@@ -12,7 +12,7 @@ import { lives, violations } from "./seeds.ts";
 
 const live = lives({
 	file: "mqtt-sessions",
-	count: 300,
+	count: 160,
 	make: (seed) => new MqttLife({ seed }),
 	story: (life) => life.model.story,
 	perLife: {

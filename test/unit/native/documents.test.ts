@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Clock, systemClock } from "../../../src/base/clock.ts";
 import {
 	MAX_REQUESTS_IN_FLIGHT,
@@ -93,6 +93,8 @@ describe("docs/native-client.md", () => {
 			await run(here, HeadwaterError, { log: (...words: unknown[]) => printed.push(words.map(String).join(" ")) });
 			const said = [...example.matchAll(/\/\/ prints: (.*)$/gm)].map(([, line]) => line);
 			expect(printed).toEqual(said);
+			// The next one counts connections: of this one's the door hears later than its client.
+			await vi.waitUntil(() => gateway.door.stats().connections === 0);
 		}
 	});
 });
