@@ -7,19 +7,13 @@
  * Sorted by their bytes they are in the order in which they were written; the claim comes behind the bundles of its incarnation.
  * Whatever else is in the store is somebody else's, and none of our business.
  */
-import { bundleKey, parseBundleKey } from "./bundle/identity.ts";
+import { bundleKey, incarnationPrefix, parseBundleKey } from "./bundle/identity.ts";
 
-const INCARNATION_DIGITS = 10;
 const CLAIM_KEY = /^([a-zA-Z0-9._-]{1,128})\/(\d{10})\/claim\.json$/;
 
 /** What all keys of a gateway begin with. */
 export function gatewayPrefix(gateway: string): string {
 	return `${gateway}/`;
-}
-
-/** What all keys of an incarnation begin with. */
-export function incarnationPrefix(gateway: string, incarnation: number): string {
-	return `${gateway}/${String(incarnation).padStart(INCARNATION_DIGITS, "0")}/`;
 }
 
 /** Sorts behind all keys of the gateway, and before those of the next. */

@@ -26,12 +26,14 @@ export class OnDemandTiering implements TierAdmin {
 	/** Before anybody reads: what has left this machine already is readable when it resolves. */
 	async start(): Promise<void> {
 		this.#broker.topics.onChange(() => {
-			if (this.isActive || !this.#isNeeded()) return;
+			if (this.isActive || !this.#hasTieredTopic()) return;
 			this.#load().catch((error: unknown) =>
 				this.#broker.logger.error("tiered storage could not begin", { error: String(error) }),
 			);
 		});
-		if (this.#isNeeded()) await this.#load();
+		// What deleted topics had may still have to be removed from the store.
+		const hasBundles = this.#broker.catalog.tier.bundlesByKey("", 1).length > 0;
+		if (hasBundles || this.#hasTieredTopic()) await this.#load();
 	}
 
 	async stop(): Promise<void> {
@@ -63,10 +65,8 @@ export class OnDemandTiering implements TierAdmin {
 		yield* (await this.#load()).verify(deep, progress, signal);
 	}
 
-	#isNeeded(): boolean {
-		const { catalog, topics } = this.#broker;
-		if (catalog.tier.bundlesByKey("", 1).length > 0) return true;
-		return topics.list().some(({ partitions }) => partitions[0]?.isTiered === true);
+	#hasTieredTopic(): boolean {
+		return this.#broker.topics.list().some(({ partitions }) => partitions[0]?.isTiered === true);
 	}
 
 	#load(): Promise<TieredStorage> {

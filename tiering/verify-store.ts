@@ -9,7 +9,7 @@ import type { TierFinding, TierVerifyResult } from "../src/broker/tier-admin.ts"
 import type { BundleRow, RangeSummary, TierCatalog } from "../src/catalog/tier-catalog.ts";
 import type { Partition } from "../src/log/partition.ts";
 import { parseBundleKey } from "./bundle/identity.ts";
-import { type BundleSource, readBundleFooter } from "./bundle/reader.ts";
+import { type BundleSource, objectSource, readBundleFooter } from "./bundle/reader.ts";
 import { verifyBundle } from "./bundle/verify.ts";
 import { gatewayPrefix, ownerOf } from "./object-keys.ts";
 import { type ObjectInfo, type ObjectStore, StoreError } from "./object-store.ts";
@@ -120,11 +120,7 @@ async function judge(
 async function* readAll({ store, tier, partitions }: VerifyStoreParts, row: BundleRow): AsyncGenerator<TierFinding> {
 	const { key } = row;
 	const ranges = tier.rangesOf(row.id);
-	const source: BundleSource = {
-		name: key,
-		getLast: (bytes) => store.getLast(key, bytes),
-		get: (position, bytes) => store.get(key, position, bytes),
-	};
+	const source = objectSource(store, key);
 	const damages: DamageError[] = [];
 	try {
 		await verifyBundle(source, (error) => void damages.push(error));

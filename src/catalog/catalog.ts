@@ -193,7 +193,7 @@ export class Catalog {
 		this.#change(() => {
 			this.#prepare("INSERT INTO deleted_topics SELECT id, name FROM topics WHERE id = ?").run(topicId);
 			this.tier.dropTopic(topicId);
-			for (const table of ["cleaned_segments", "segment_swaps"])
+			for (const table of ["cleaned_segments", "segment_swaps", "leader_epochs"])
 				this.#prepare(`DELETE FROM ${table} WHERE partition_id IN (SELECT id FROM partitions WHERE topic_id = ?)`).run(
 					topicId,
 				);
@@ -213,24 +213,25 @@ export class Catalog {
 	/** Nothing before the partitions' offsets is kept any more, here or in the object store: all of it or none. */
 	setLogStartOffsets(starts: readonly (readonly [partitionId: number, offset: number])[]): void {
 		this.#change(() => {
-			const update = this.#prepare("UPDATE partitions SET log_start_offset = ? WHERE id = ?");
-			for (const [partitionId, offset] of starts) {
-				update.run(offset, partitionId);
-				this.#forgetCleaned(partitionId, offset);
-			}
+			this.#moveStarts("log_start_offset", starts);
 			this.tier.dropBelow(starts);
 		});
 	}
 
 	/** Segments of the partitions that end at their offsets or before may go, the object store has what they have: all of it or none. */
 	setLocalStartOffsets(starts: readonly (readonly [partitionId: number, offset: number])[]): void {
-		this.#change(() => {
-			const update = this.#prepare("UPDATE partitions SET local_start_offset = ? WHERE id = ?");
-			for (const [partitionId, offset] of starts) {
-				update.run(offset, partitionId);
-				this.#forgetCleaned(partitionId, offset);
-			}
-		});
+		this.#change(() => this.#moveStarts("local_start_offset", starts));
+	}
+
+	#moveStarts(
+		column: "log_start_offset" | "local_start_offset",
+		starts: readonly (readonly [partitionId: number, offset: number])[],
+	): void {
+		const update = this.#prepare(`UPDATE partitions SET ${column} = ? WHERE id = ?`);
+		for (const [partitionId, offset] of starts) {
+			update.run(offset, partitionId);
+			this.#forgetCleaned(partitionId, offset);
+		}
 	}
 
 	/** Its own files hold nothing that counts, and its next record gets `offset`: the object store has what is before. */

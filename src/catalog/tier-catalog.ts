@@ -43,15 +43,7 @@ export interface RangeRow extends NewRange {
 }
 
 /** A range without what only reading it needs. */
-export interface RangeSummary {
-	readonly partitionId: number;
-	readonly baseOffset: number;
-	readonly nextOffset: number;
-	readonly storedBytes: number;
-	readonly rawBytes: number;
-	readonly maxTimestamp: number;
-	readonly bundleId: number;
-}
+export type RangeSummary = Omit<RangeRow, "blocks" | "key">;
 
 export interface TierTotals {
 	/** Stored. */
@@ -337,9 +329,9 @@ export class TierCatalog {
 
 	/** In a transaction of the catalog: the topic's partitions are being deleted. */
 	dropTopic(topicId: string): void {
-		const ofTopic = "partition_id IN (SELECT id FROM partitions WHERE topic_id = ?)";
-		const dropped = this.#db.prepare(`DELETE FROM ranges WHERE ${ofTopic}`).run(topicId);
-		this.#db.prepare(`DELETE FROM leader_epochs WHERE ${ofTopic}`).run(topicId);
+		const dropped = this.#db
+			.prepare("DELETE FROM ranges WHERE partition_id IN (SELECT id FROM partitions WHERE topic_id = ?)")
+			.run(topicId);
 		if (dropped.changes > 0) this.#release();
 	}
 

@@ -41,12 +41,8 @@ async function openBundle(name: string, options: ConfigOptions): Promise<OpenBun
 
 async function openObject(name: string, url: string, key: string, options: ConfigOptions): Promise<OpenBundle> {
 	const store = await openStoreAt(url, options);
-	return {
-		name,
-		getLast: (bytes) => store.getLast(key, bytes),
-		get: (position, bytes) => store.get(key, position, bytes),
-		close: () => store.close(),
-	};
+	const { objectSource } = await import("../../tiering/bundle/reader.ts");
+	return { ...objectSource(store, key, name), close: () => store.close() };
 }
 
 function openFile(name: string): OpenBundle {

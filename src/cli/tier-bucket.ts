@@ -1,7 +1,7 @@
 /** What a gateway's bundles in an object store hold, without asking it. */
 import type { BundleFooter } from "../../tiering/bundle/footer.ts";
 import { parseBundleKey } from "../../tiering/bundle/identity.ts";
-import { readBundleFooter } from "../../tiering/bundle/reader.ts";
+import { objectSource, readBundleFooter } from "../../tiering/bundle/reader.ts";
 import { gatewayPrefix } from "../../tiering/object-keys.ts";
 import type { ObjectStore } from "../../tiering/object-store.ts";
 
@@ -25,10 +25,6 @@ export async function* footersOf(
 }
 
 async function footerOf(store: ObjectStore, key: string): Promise<BundleFooter & { readonly key: string }> {
-	const footer = await readBundleFooter({
-		name: `${key} in ${store.name}`,
-		getLast: (bytes) => store.getLast(key, bytes),
-		get: (position, bytes) => store.get(key, position, bytes),
-	});
+	const footer = await readBundleFooter(objectSource(store, key, `${key} in ${store.name}`));
 	return { ...footer, key };
 }

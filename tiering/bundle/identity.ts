@@ -27,10 +27,16 @@ export function identityProblem({ gateway, incarnation, sequence, attempt }: Bun
 	return undefined;
 }
 
+const digits = (value: number, count: number): string => String(value).padStart(count, "0");
+
+/** What all keys of an incarnation begin with. */
+export function incarnationPrefix(gateway: string, incarnation: number): string {
+	return `${gateway}/${digits(incarnation, INCARNATION_DIGITS)}/`;
+}
+
 /** The object's key: keys of a gateway are in the order of incarnation and sequence. */
 export function bundleKey({ gateway, incarnation, sequence, attempt }: BundleIdentity): string {
-	const digits = (value: number, count: number) => String(value).padStart(count, "0");
-	return `${gateway}/${digits(incarnation, INCARNATION_DIGITS)}/${digits(sequence, SEQUENCE_DIGITS)}-${attempt}.bundle`;
+	return `${incarnationPrefix(gateway, incarnation)}${digits(sequence, SEQUENCE_DIGITS)}-${attempt}.bundle`;
 }
 
 /** undefined where `key` is no bundle's. */

@@ -1,6 +1,7 @@
 /** Reads what a bundle holds: its footer first, in one request where it is not long, then what is wanted of the rest. */
 import { DamageError } from "../../src/base/errors.ts";
 import { crc32c } from "../../src/record/crc32c.ts";
+import type { ObjectStore } from "../object-store.ts";
 import { type Compression, threadCompression } from "./compression.ts";
 import { type BundleFooter, decodeFooter } from "./footer.ts";
 import { readTrailer, TRAILER_BYTES } from "./layout.ts";
@@ -13,6 +14,15 @@ export interface BundleSource {
 	getLast(bytes: number): Promise<{ readonly bytes: Buffer; readonly sizeBytes: number }>;
 	/** `bytes` from `position` on; fewer only at its end. */
 	get(position: number, bytes: number): Promise<Buffer>;
+}
+
+/** An object of a store. `name`: for messages. */
+export function objectSource(store: Pick<ObjectStore, "get" | "getLast">, key: string, name = key): BundleSource {
+	return {
+		name,
+		getLast: (bytes) => store.getLast(key, bytes),
+		get: (position, bytes) => store.get(key, position, bytes),
+	};
 }
 
 /** Asked for at first: the footers of some 100 partitions, or of 300 MB, fit in. */

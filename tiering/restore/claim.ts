@@ -5,16 +5,9 @@
  *
  * All of it may be repeated after any failure. Nothing here is put twice or deleted; `checkClaim` costs two GETs.
  */
-import { parseBundleKey } from "../bundle/identity.ts";
+import { incarnationPrefix, parseBundleKey } from "../bundle/identity.ts";
 import { JsonFields, parseBoundedJson } from "../bundle/json-fields.ts";
-import {
-	behindIncarnation,
-	claimKey,
-	gatewayPrefix,
-	incarnationPrefix,
-	lastBundleKey,
-	ownerOf,
-} from "../object-keys.ts";
+import { behindIncarnation, claimKey, gatewayPrefix, lastBundleKey, ownerOf } from "../object-keys.ts";
 import { type ObjectStore, StoreError } from "../object-store.ts";
 import type { ReadableStore } from "./retried-reads.ts";
 

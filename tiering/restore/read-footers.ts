@@ -4,7 +4,7 @@ import type { NewRange } from "../../src/catalog/tier-catalog.ts";
 import { encodeBlocks } from "../bundle/block-index.ts";
 import type { Compression } from "../bundle/compression.ts";
 import type { BundleFooter, BundleTopic } from "../bundle/footer.ts";
-import { type BundleSource, readBundleFooter, readSnapshot } from "../bundle/reader.ts";
+import { objectSource, readBundleFooter, readSnapshot } from "../bundle/reader.ts";
 import type { FoundRange } from "./restore-plan.ts";
 import type { ReadableStore } from "./retried-reads.ts";
 import { decodeSnapshot, type Snapshot } from "./snapshot.ts";
@@ -51,7 +51,7 @@ export class FooterReader {
 			const bundle = await this.#readOne(index);
 			if (bundle?.snapshot === undefined) continue;
 			try {
-				const bytes = await readSnapshot(this.#source(bundle), bundle, this.#compression);
+				const bytes = await readSnapshot(objectSource(this.#store, bundle.key), bundle, this.#compression);
 				if (bytes !== undefined) return { snapshot: decodeSnapshot(bytes, bundle.key), index };
 			} catch (error) {
 				if (!(error instanceof DamageError)) throw error;
@@ -79,7 +79,7 @@ export class FooterReader {
 		const stored = this.#bundles[index] as StoredBundle;
 		let bundle: ReadBundle | undefined;
 		try {
-			const footer = await readBundleFooter(this.#source(stored), this.#compression);
+			const footer = await readBundleFooter(objectSource(this.#store, stored.key), this.#compression);
 			if (footer.key !== stored.key) throw new DamageError(stored.key, 0, `it is a copy of ${footer.key}`);
 			const { createdMs, topics, ranges, snapshot } = footer;
 			bundle = { ...stored, createdMs, topics, ranges: ranges.map(compactRange), snapshot };
@@ -89,14 +89,6 @@ export class FooterReader {
 		}
 		this.#read.set(index, bundle);
 		return bundle;
-	}
-
-	#source({ key }: StoredBundle): BundleSource {
-		return {
-			name: key,
-			getLast: (bytes) => this.#store.getLast(key, bytes),
-			get: (position, bytes) => this.#store.get(key, position, bytes),
-		};
 	}
 }
 

@@ -12,7 +12,7 @@ import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
 import { Broker } from "../../../src/broker/broker.ts";
 import { encodeBatch } from "../../../src/record/batch.ts";
 import { decodeBlock } from "../../../tiering/bundle/block.ts";
-import { readBundleFooter } from "../../../tiering/bundle/reader.ts";
+import { objectSource, readBundleFooter } from "../../../tiering/bundle/reader.ts";
 import type { ObjectStore } from "../../../tiering/object-store.ts";
 import { openStore, openStoreProcess } from "../../../tiering/open-store.ts";
 import { takeSnapshot } from "../../../tiering/restore/take-snapshot.ts";
@@ -83,11 +83,7 @@ async function uploaded(store: ObjectStore): Promise<void> {
 	if (bundle === undefined || more.length > 0) throw new Error("one bundle was to be stored");
 	expect(bundle.sizeBytes).toBeGreaterThan(BATCHES * BATCH_VALUE_BYTES);
 	const { key } = bundle;
-	const footer = await readBundleFooter({
-		name: key,
-		getLast: (bytes) => store.getLast(key, bytes),
-		get: (position, bytes) => store.get(key, position, bytes),
-	});
+	const footer = await readBundleFooter(objectSource(store, key));
 	for (const { partition: number, blocks } of footer.ranges) {
 		let offset = 0;
 		for (const block of blocks) {

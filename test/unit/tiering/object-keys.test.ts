@@ -1,14 +1,7 @@
 /** Keys of the store: whose they are, and in what order they are. */
 import { describe, expect, it } from "vitest";
-import { bundleKey } from "../../../tiering/bundle/identity.ts";
-import {
-	behindGateway,
-	behindIncarnation,
-	claimKey,
-	gatewayPrefix,
-	incarnationPrefix,
-	ownerOf,
-} from "../../../tiering/object-keys.ts";
+import { bundleKey, incarnationPrefix } from "../../../tiering/bundle/identity.ts";
+import { behindGateway, behindIncarnation, claimKey, gatewayPrefix, ownerOf } from "../../../tiering/object-keys.ts";
 
 const name = { gateway: "pi-7", incarnation: 3, sequence: 41, attempt: "0badcafe" };
 
