@@ -13,8 +13,7 @@ import type {
 	TierTopicStatus,
 	TierVerifyResult,
 } from "../src/broker/tier-admin.ts";
-import { Uplink, type UplinkOptions } from "../src/broker/uplink.ts";
-import { StateSpace } from "../src/log/state-spaces.ts";
+import type { Uplink } from "../src/broker/uplink.ts";
 import type { Tier } from "../src/log/tier.ts";
 import type { Compression } from "./bundle/compression.ts";
 import { type ObjectStore, StoreError } from "./object-store.ts";
@@ -44,7 +43,7 @@ export interface TieredStorageOptions {
 	readonly cacheBytes: number;
 	readonly windowBytes: number;
 	/** undefined: the store is not at the other end of the link. */
-	readonly uplink: UplinkOptions | undefined;
+	readonly uplink: Uplink | undefined;
 	/** Without it on threads of this process. */
 	readonly compression?: Compression;
 }
@@ -76,7 +75,7 @@ export class TieredStorage implements TierAdmin {
 		this.#options = options;
 		this.#schedule = schedule;
 		this.#identity = new Identity(catalog, random);
-		this.#uplink = options.uplink === undefined ? undefined : new Uplink(options.uplink, clock, uplinkRow(broker));
+		this.#uplink = options.uplink;
 		this.#reader = new TierReader({
 			...{ catalog: catalog.tier, store, disk: broker.log.services.disk, clock, logger },
 			cacheFolder: options.cacheFolder,
@@ -262,13 +261,6 @@ export class TieredStorage implements TierAdmin {
 		const either = AbortSignal.any([signal, this.#stop.signal]);
 		return verifyStore({ ...parts, gatewayId: this.#options.gatewayId }, { deep, progress, signal: either });
 	}
-}
-
-function uplinkRow({ log }: Broker): ConstructorParameters<typeof Uplink>[2] {
-	return {
-		load: () => log.getState(StateSpace.UPLINK, ""),
-		save: (row) => log.putState(StateSpace.UPLINK, "", row),
-	};
 }
 
 function sum<T>(items: readonly T[], of: (item: T) => number): number {

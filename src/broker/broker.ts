@@ -116,6 +116,12 @@ export class Broker {
 			this.#retention = clock.after(options.retentionCheckMs, check);
 		};
 		this.#retention = clock.after(options.retentionCheckMs, check);
+		let nextMs = 0;
+		log.onFull = () => {
+			if (this.#stopped || log.failed !== undefined || clock.monotonic() < nextMs) return;
+			// What went may have been too little.
+			nextMs = this.enforceRetention() > 0 ? 0 : clock.monotonic() + FULL_CHECK_MS;
+		};
 	}
 
 	/** Opens the data folder and recovers what is in it. Throws StartError. */
@@ -132,11 +138,13 @@ export class Broker {
 		}
 	}
 
-	enforceRetention(): void {
+	/** Returns how many segments were removed. */
+	enforceRetention(): number {
 		try {
-			enforceRetention(this.log);
+			return enforceRetention(this.log);
 		} catch (error) {
 			this.logger.error("retention could not run", { error: String(error) });
+			return 0;
 		}
 	}
 
@@ -154,6 +162,8 @@ export class Broker {
 	}
 }
 
+/** Between two runs of retention on a full disk when the first found nothing to remove. */
+const FULL_CHECK_MS = 10_000;
 const PID_FILE = "gateway.pid";
 
 /** An empty gateway in the place of one that is being restored would take what belongs to that. */

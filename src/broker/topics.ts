@@ -155,7 +155,11 @@ export class Topics {
 	delete(name: string): void {
 		const { catalog, disk, log, dataFolder } = this.#services;
 		const topic = this.#need(name);
-		storing(() => catalog.deleteTopic(topic.id));
+		const takings = topic.partitions.flatMap(
+			(partition) => log.holders.taking(partition, partition.highWatermark, "deletion") ?? [],
+		);
+		const losses = takings.flatMap((taking) => taking.losses);
+		storing(() => catalog.deleteTopic(topic.id, losses));
 		this.#byName.delete(name);
 		this.#byId.delete(topic.id);
 		if (this.#byFlatName.get(flat(name)) === name) this.#byFlatName.delete(flat(name));
@@ -165,6 +169,7 @@ export class Topics {
 			partition.close();
 			if (log.refusal === undefined && partition.transactions.hasRows) partition.transactions.forget();
 		}
+		for (const taking of takings) taking.done();
 		for (const listener of this.#deletionListeners) listener(topic);
 		this.#changed();
 		const renamed: string[] = [];
@@ -226,13 +231,13 @@ export class Topics {
 
 	/** Throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_CONFIG, INVALID_PARTITIONS, KAFKA_STORAGE_ERROR; all or nothing. */
 	alter(name: string, changes: TopicChanges): Topic {
-		const { catalog, defaults } = this.#services;
+		const { catalog, defaults, log } = this.#services;
 		const { topic, config, partitions } = this.checkChanges(name, changes);
 		const before = topic.partitions.length;
 		storing(() => catalog.alterTopic(topic.id, config, before, partitions));
 		const settings = partitionConfig(config, defaults);
 		for (const partition of topic.partitions) {
-			if (partition.config.tier.enabled && !settings.tier.enabled) storing(() => leaveTier(catalog, partition));
+			if (partition.config.tier.enabled && !settings.tier.enabled) storing(() => leaveTier(log, partition));
 			partition.config = settings;
 		}
 		const added = this.#openPartitions(topic.id, name, config, before);
@@ -322,11 +327,13 @@ function checkTiering(name: string, before: PartitionConfig, config: TopicConfig
 }
 
 /** The log begins with what is kept here; the rest is removed from the object store. */
-function leaveTier(catalog: Catalog, partition: Partition): void {
+function leaveTier({ holders, services }: Log, partition: Partition): void {
 	const { segments, localStartOffset } = partition;
-	catalog.forgetTiered(partition.id, localStartOffset);
+	const taking = holders.taking(partition, localStartOffset, "deletion");
+	services.catalog.forgetTiered(partition.id, localStartOffset, taking?.losses);
 	segments.logStartOffset = localStartOffset;
 	segments.tieredOffset = 0;
+	taking?.done();
 }
 
 /** Throws KAFKA_STORAGE_ERROR where the disk is full. */

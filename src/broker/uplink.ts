@@ -1,12 +1,16 @@
 /**
- * The budget of the link to the outside: bytes a second, a day and a month, for everything that uploads. Who wants to send
- * takes its bytes first, and waits for its turn.
+ * The budget of the link to the outside: bytes a second, a day and a month, for everything that is sent over it. Who wants to
+ * send takes its bytes first, and waits for its turn: what matters more goes first, and a part of the day and the month may be
+ * kept for what matters most.
  *
  * Days and months are those of the local clock, which steps. A step back begins no new one, nor does a clock that is not
  * set; one that has begun without reason ends when it would have. What was taken is stored ahead of its use, in portions: a
  * crash costs some of the budget, never more than the budget.
  */
 import type { Clock, Timer } from "../base/clock.ts";
+import { StateSpace } from "../log/state-spaces.ts";
+import type { Broker } from "./broker.ts";
+import { RecentBytes } from "./recent-bytes.ts";
 import { CLOCK_SET_MS } from "./row-ages.ts";
 
 /** 0: no limit. */
@@ -14,7 +18,13 @@ export interface UplinkOptions {
 	readonly bytesPerSecond: number;
 	readonly bytesPerDay: number;
 	readonly bytesPerMonth: number;
+	/** Of the bytes a day and a month only `high` may take so many of a hundred. */
+	readonly reservePercent: number;
 }
+
+/** In this order those who wait are served. */
+const PRIORITIES = ["high", "normal", "low"] as const;
+export type UplinkPriority = (typeof PRIORITIES)[number];
 
 /** Where the counts are between two starts. */
 export interface UplinkRow {
@@ -25,12 +35,14 @@ export interface UplinkRow {
 
 export interface UplinkPeriod {
 	readonly bytes: number;
-	/** undefined: no limit. */
+	/** With what is kept for `high`; undefined: no limit. */
 	readonly left: number | undefined;
 	/** When it ends, by the wall clock. */
 	readonly resetsMs: number;
-	/** Bytes by then, if it goes on as it has so far. */
+	/** Bytes by then, if it goes on as it did of late. */
 	readonly forecastBytes: number;
+	/** When nothing will be left of it, if it goes on as it did of late; now, where nothing is; undefined: it lasts. */
+	readonly exhaustedMs: number | undefined;
 }
 
 export interface UplinkReport {
@@ -38,7 +50,8 @@ export interface UplinkReport {
 	readonly month: UplinkPeriod;
 }
 
-type Unit = "day" | "month";
+const UNITS = ["day", "month"] as const;
+type Unit = (typeof UNITS)[number];
 
 interface Period {
 	/** When it began, by the wall clock. */
@@ -65,25 +78,41 @@ const LOOK_MS = 30_000;
 const PORTIONS = 128;
 const PORTION_BYTES_MIN = 65_536;
 const PORTION_BYTES_MAX = 16_777_216;
+/** A rate of fewer than so many tells nothing. */
 const FORECAST_FROM_MS = 3_600_000;
+/** What "of late" means for a day, and for a month, which has nights. */
+const RECENT_HOURS: Readonly<Record<Unit, number>> = { day: 3, month: 24 };
+/** Of a whole day's or month's bytes one part in so many may have been used already when more than a whole one's goes. */
+const LITTLE = 100;
 const ROW_FORMAT = 1;
 /** The format, and four numbers of eight bytes. */
 const ROW_BYTES = 33;
+
+/** The one that everything of `broker` shares that is sent over the link. */
+export function openUplink({ clock, log }: Broker, options: UplinkOptions): Uplink {
+	return new Uplink(options, clock, {
+		load: () => log.getState(StateSpace.UPLINK, ""),
+		save: (row) => log.putState(StateSpace.UPLINK, "", row),
+	});
+}
 
 export class Uplink {
 	readonly #options: UplinkOptions;
 	readonly #clock: Clock;
 	readonly #row: UplinkRow;
-	readonly #day: Period;
-	readonly #month: Period;
+	readonly #periods: Readonly<Record<Unit, Period>>;
 	readonly #portionBytes: number;
 	/** What the row has beyond what was taken. */
 	#aheadBytes = 0;
-	/** What may leave now; less than nothing where more left than the limit lets for a while. */
-	#allowance: number;
+	readonly #recent: RecentBytes;
+	/**
+	 * What may leave now, of each priority; less than nothing where more left than the limit lets for a while. What leaves
+	 * counts for its own priority and for the lower ones: an alarm does not wait for what a large upload took in advance.
+	 */
+	readonly #allowances: number[];
 	#refilledMs: number;
-	/** In the order in which they came. */
-	#queue: Waiting[] = [];
+	/** Of each priority, in the order in which they came. */
+	readonly #lanes: Waiting[][] = PRIORITIES.map(() => []);
 	#timer: Timer | undefined;
 
 	constructor(options: UplinkOptions, clock: Clock, row: UplinkRow) {
@@ -92,19 +121,19 @@ export class Uplink {
 		this.#row = row;
 		const sinceMs = clock.monotonic();
 		const stored = decode(row.load());
-		this.#day = { startMs: stored?.day.startMs ?? startOf("day", clock.now()), bytes: stored?.day.bytes ?? 0, sinceMs };
-		this.#month = {
-			startMs: stored?.month.startMs ?? startOf("month", clock.now()),
-			bytes: stored?.month.bytes ?? 0,
-			sinceMs,
+		const open = (unit: Unit): Period => {
+			const { startMs = startOf(unit, clock.now()), bytes = 0 } = stored?.[unit] ?? {};
+			return { startMs, bytes, sinceMs };
 		};
+		this.#periods = { day: open("day"), month: open("month") };
 		const limits = [options.bytesPerDay, options.bytesPerMonth].filter((limit) => limit > 0);
 		this.#portionBytes = Math.max(
 			PORTION_BYTES_MIN,
 			Math.min(PORTION_BYTES_MAX, ...limits.map((one) => one / PORTIONS)),
 		);
-		this.#allowance = this.#burstBytes;
+		this.#allowances = PRIORITIES.map(() => this.#burstBytes);
 		this.#refilledMs = sinceMs;
+		this.#recent = new RecentBytes(clock);
 	}
 
 	get #burstBytes(): number {
@@ -112,21 +141,25 @@ export class Uplink {
 	}
 
 	/**
-	 * Resolves when `bytes` may be sent: they count from then on, whether they arrive or not. More than the limit a second
-	 * lets delays who comes next. More than is left of a day or a month waits for the next; more than a whole one holds goes
-	 * when nothing else of it was used, and what is too much counts in the next. Rejects with the signal's reason.
+	 * Resolves when `bytes` may be sent: they count from then on, whether they arrive or not. Nobody is served while somebody
+	 * of a higher priority waits. More than the limit a second lets delays who comes next. More than is left of a day or a
+	 * month waits for the next; more than a whole one holds goes when little else of it was used, and what is too much counts
+	 * in the next. Rejects with the signal's reason.
 	 */
-	async take(bytes: number, signal: AbortSignal): Promise<void> {
+	async take(bytes: number, signal: AbortSignal, priority: UplinkPriority = "low"): Promise<void> {
 		signal.throwIfAborted();
 		const { promise, resolve, reject } = Promise.withResolvers<void>();
 		const waiting = { bytes, go: resolve };
+		const lane = this.#lanes[PRIORITIES.indexOf(priority)] as Waiting[];
 		const abort = (): void => {
-			this.#queue = this.#queue.filter((other) => other !== waiting);
+			const at = lane.indexOf(waiting);
+			if (at < 0) return;
+			lane.splice(at, 1);
 			reject(signal.reason as Error);
 			this.#serve();
 		};
 		signal.addEventListener("abort", abort, { once: true });
-		this.#queue.push(waiting);
+		lane.push(waiting);
 		this.#serve();
 		try {
 			await promise;
@@ -135,99 +168,142 @@ export class Uplink {
 		}
 	}
 
+	/** Counts what has been sent without having been taken; below 0, gives back what was taken and not sent. */
+	charge(bytes: number): void {
+		this.#turnPages();
+		this.#refill();
+		this.#count(bytes, 0);
+		if (bytes < 0) this.#serve();
+	}
+
 	/** What may still be sent of this day and this month; undefined: no limit. */
-	get left(): number | undefined {
-		const { day, month } = this.report();
-		if (day.left === undefined || month.left === undefined) return day.left ?? month.left;
-		return Math.min(day.left, month.left);
+	left(priority: UplinkPriority = "low"): number | undefined {
+		this.#turnPages();
+		const left = UNITS.map((unit) => this.#leftOf(unit, priority)).filter((bytes) => bytes !== undefined);
+		return left.length === 0 ? undefined : Math.min(...left);
 	}
 
 	report(): UplinkReport {
 		this.#turnPages();
 		const nowMs = this.#clock.now();
-		return { day: this.#reportOf("day", this.#day, nowMs), month: this.#reportOf("month", this.#month, nowMs) };
+		return { day: this.#reportOf("day", nowMs), month: this.#reportOf("month", nowMs) };
 	}
 
 	/** Until when the day or the month has no room for so many, by the wall clock; undefined where both have. */
-	blockedUntilMs(bytes: number): number | undefined {
-		const { day, month } = this.report();
-		const full = [day, month].filter(({ left }) => left !== undefined && left < bytes);
-		return full.length === 0 ? undefined : Math.max(...full.map(({ resetsMs }) => resetsMs));
+	blockedUntilMs(bytes: number, priority: UplinkPriority = "low"): number | undefined {
+		this.#turnPages();
+		const full = UNITS.filter((unit) => !this.#fits(unit, bytes, priority));
+		return full.length === 0 ? undefined : Math.max(...full.map((unit) => endOf(unit, this.#periods[unit].startMs)));
 	}
 
-	#reportOf(unit: Unit, { startMs, bytes }: Period, nowMs: number): UplinkPeriod {
-		const limit = this.#limitOf(unit);
+	#leftOf(unit: Unit, priority: UplinkPriority): number | undefined {
+		const limit = this.#limitOf(unit, priority);
+		return limit === undefined ? undefined : Math.max(0, limit - this.#periods[unit].bytes);
+	}
+
+	#reportOf(unit: Unit, nowMs: number): UplinkPeriod {
+		const { startMs, bytes } = this.#periods[unit];
+		const left = this.#leftOf(unit, "high");
 		const resetsMs = endOf(unit, startMs);
-		const passedMs = Math.max(FORECAST_FROM_MS, nowMs - startMs);
+		const bytesPerMs = this.#rateOf(unit, nowMs);
+		const moreBytes = bytesPerMs * Math.max(0, resetsMs - nowMs);
+		const lasts = left === undefined || (left > 0 && left >= moreBytes);
 		return {
-			bytes,
-			left: limit === 0 ? undefined : Math.max(0, limit - bytes),
-			resetsMs,
-			forecastBytes: Math.max(bytes, Math.round((bytes * (resetsMs - startMs)) / passedMs)),
+			...{ bytes, left, resetsMs },
+			forecastBytes: Math.round(bytes + moreBytes),
+			exhaustedMs: lasts ? undefined : nowMs + (left === 0 ? 0 : Math.round(left / bytesPerMs)),
 		};
 	}
 
-	/** Stores what was taken as it is: after an upload, and at the end. Throws what the row throws. */
+	/** Of late; soon after a start, when that is not known for long, of the whole day or month, if that is more. */
+	#rateOf(unit: Unit, nowMs: number): number {
+		const { startMs, bytes } = this.#periods[unit];
+		const recent = this.#recent.last(RECENT_HOURS[unit]);
+		const recentRate = recent.bytes / Math.max(FORECAST_FROM_MS, recent.ms);
+		if (recent.isWhole) return recentRate;
+		return Math.max(recentRate, bytes / Math.max(FORECAST_FROM_MS, nowMs - startMs));
+	}
+
+	/** Stores what was taken as it is: after an upload, and at the end. Where storage refuses, what is stored is more. */
 	settle(): void {
 		if (this.#aheadBytes > 0) this.#save(0);
 	}
 
-	#limitOf(unit: Unit): number {
-		return unit === "day" ? this.#options.bytesPerDay : this.#options.bytesPerMonth;
+	/** undefined: none. */
+	#limitOf(unit: Unit, priority: UplinkPriority = "high"): number | undefined {
+		const { bytesPerDay, bytesPerMonth, reservePercent } = this.#options;
+		const limit = unit === "day" ? bytesPerDay : bytesPerMonth;
+		if (limit === 0) return undefined;
+		return priority === "high" ? limit : Math.floor((limit * (100 - reservePercent)) / 100);
 	}
 
 	#serve(): void {
 		this.#timer?.cancel();
 		this.#timer = undefined;
-		for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
-			const waitMs = this.#waitMs(next.bytes);
+		for (;;) {
+			const rank = this.#lanes.findIndex((lane) => lane.length > 0);
+			const next = this.#lanes[rank]?.[0];
+			if (next === undefined) return;
+			const waitMs = this.#waitMs(next.bytes, rank);
 			if (waitMs > 0) {
 				this.#timer = this.#clock.after(waitMs, () => this.#serve());
 				return;
 			}
-			this.#queue.shift();
-			this.#count(next.bytes);
+			this.#lanes[rank]?.shift();
+			this.#count(next.bytes, rank);
 			next.go();
 		}
 	}
 
-	#waitMs(bytes: number): number {
+	#waitMs(bytes: number, rank: number): number {
 		this.#turnPages();
 		this.#refill();
-		if (!this.#fits("day", this.#day, bytes) || !this.#fits("month", this.#month, bytes)) return LOOK_MS;
+		const priority = PRIORITIES[rank] as UplinkPriority;
+		if (UNITS.some((unit) => !this.#fits(unit, bytes, priority))) return LOOK_MS;
 		const { bytesPerSecond } = this.#options;
-		if (bytesPerSecond === 0 || this.#allowance >= Math.min(bytes, this.#burstBytes)) return 0;
-		return Math.max(1, Math.ceil(((Math.min(bytes, this.#burstBytes) - this.#allowance) * 1000) / bytesPerSecond));
+		const missing = Math.min(bytes, this.#burstBytes) - (this.#allowances[rank] as number);
+		return bytesPerSecond === 0 || missing <= 0 ? 0 : Math.max(1, Math.ceil((missing * 1000) / bytesPerSecond));
 	}
 
-	#fits(unit: Unit, period: Period, bytes: number): boolean {
-		const limit = this.#limitOf(unit);
-		return limit === 0 || period.bytes + bytes <= limit || (period.bytes === 0 && bytes > limit);
+	#fits(unit: Unit, bytes: number, priority: UplinkPriority): boolean {
+		const limit = this.#limitOf(unit, priority);
+		const used = this.#periods[unit].bytes;
+		if (limit === undefined || used + bytes <= limit) return true;
+		return bytes > limit && limit > 0 && used <= limit / LITTLE;
 	}
 
 	#refill(): void {
 		const nowMs = this.#clock.monotonic();
 		const gained = ((nowMs - this.#refilledMs) * this.#options.bytesPerSecond) / 1000;
-		this.#allowance = Math.min(this.#burstBytes, this.#allowance + gained);
+		this.#allow(gained, 0);
 		this.#refilledMs = nowMs;
 	}
 
-	#count(bytes: number): void {
-		if (this.#options.bytesPerSecond > 0) this.#allowance -= bytes;
-		this.#day.bytes += bytes;
-		this.#month.bytes += bytes;
-		this.#aheadBytes -= bytes;
-		if (this.#aheadBytes >= 0) return;
-		try {
-			this.#save(this.#portionBytes);
-		} catch {
-			// A full disk is no reason to send nothing: what is sent may leave it. It is tried again with what is taken next.
+	/** For the priority of that rank and those below it. */
+	#allow(bytes: number, rank: number): void {
+		if (this.#options.bytesPerSecond === 0) return;
+		for (let i = rank; i < this.#allowances.length; i++)
+			this.#allowances[i] = Math.min(this.#burstBytes, (this.#allowances[i] as number) + bytes);
+	}
+
+	#count(bytes: number, rank: number): void {
+		this.#allow(-bytes, rank);
+		this.#recent.add(bytes);
+		let added = Number.NEGATIVE_INFINITY;
+		for (const unit of UNITS) {
+			const period = this.#periods[unit];
+			// What is given back may have been taken of an earlier one.
+			const before = period.bytes;
+			period.bytes = Math.max(0, before + bytes);
+			added = Math.max(added, period.bytes - before);
 		}
+		this.#aheadBytes -= added;
+		if (this.#aheadBytes < 0) this.#save(this.#portionBytes);
 	}
 
 	/** Ends the day and the month where the clock says so. */
 	#turnPages(): void {
-		const turned = [this.#turn("day", this.#day), this.#turn("month", this.#month)];
+		const turned = UNITS.map((unit) => this.#turn(unit, this.#periods[unit]));
 		// It is stored with the next bytes that are taken: until then nothing is lost with it.
 		if (turned.includes(true)) this.#aheadBytes = 0;
 	}
@@ -239,7 +315,7 @@ export class Uplink {
 		if (startMs === period.startMs) return false;
 		const limit = this.#limitOf(unit);
 		const periods = Math.max(1, Math.floor((startMs - period.startMs) / LENGTH_MS[unit] + 0.1));
-		let bytes = limit === 0 ? 0 : Math.max(0, period.bytes - limit * periods);
+		let bytes = limit === undefined ? 0 : Math.max(0, period.bytes - limit * periods);
 		if (startMs > period.startMs) {
 			// It began by a clock that was not set, and may be the same day.
 			if (period.startMs < CLOCK_SET_MS && nowMs >= CLOCK_SET_MS) bytes = period.bytes;
@@ -254,12 +330,17 @@ export class Uplink {
 	#save(aheadBytes: number): void {
 		const row = Buffer.alloc(ROW_BYTES);
 		row[0] = ROW_FORMAT;
-		[this.#day, this.#month].forEach(({ startMs, bytes }, i) => {
+		UNITS.forEach((unit, i) => {
+			const { startMs, bytes } = this.#periods[unit];
 			row.writeDoubleBE(startMs, 1 + i * 16);
 			row.writeDoubleBE(bytes + aheadBytes, 9 + i * 16);
 		});
-		this.#row.save(row);
-		this.#aheadBytes = aheadBytes;
+		try {
+			this.#row.save(row);
+			this.#aheadBytes = aheadBytes;
+		} catch {
+			// A full disk is no reason to send nothing: what is sent may leave it. It is tried again with what is taken next.
+		}
 	}
 }
 

@@ -54,6 +54,13 @@ export interface LossRow {
 	readonly reason: string;
 }
 
+/** A loss that is found out together with what takes the records. */
+export interface LossChange {
+	readonly row: LossRow;
+	/** Is part of `row` now. */
+	readonly replaces: LossRow | undefined;
+}
+
 /** While it is there, no file of a segment is less good than the last checkpoint says, but for what came after it. */
 const SEGMENTS_SYNCED = "segments.synced";
 
@@ -189,8 +196,9 @@ export class Catalog {
 	}
 
 	/** The topic's folders are still to be removed: `forgetDeletedTopic` when they are. */
-	deleteTopic(topicId: string): void {
+	deleteTopic(topicId: string, losses: readonly LossChange[] = []): void {
 		this.#change(() => {
+			this.#addLosses(losses);
 			this.#prepare("INSERT INTO deleted_topics SELECT id, name FROM topics WHERE id = ?").run(topicId);
 			this.tier.dropTopic(topicId);
 			for (const table of ["cleaned_segments", "segment_swaps", "leader_epochs"])
@@ -211,8 +219,12 @@ export class Catalog {
 	}
 
 	/** Nothing before the partitions' offsets is kept any more, here or in the object store: all of it or none. */
-	setLogStartOffsets(starts: readonly (readonly [partitionId: number, offset: number])[]): void {
+	setLogStartOffsets(
+		starts: readonly (readonly [partitionId: number, offset: number])[],
+		losses: readonly LossChange[] = [],
+	): void {
 		this.#change(() => {
+			this.#addLosses(losses);
 			this.#moveStarts("log_start_offset", starts);
 			this.tier.dropBelow(starts);
 		});
@@ -249,8 +261,9 @@ export class Catalog {
 	}
 
 	/** Nothing of the topic is in the object store any more: what of it is there may be removed. Its log begins with its own files. */
-	forgetTiered(partitionId: number, logStartOffset: number): void {
+	forgetTiered(partitionId: number, logStartOffset: number, losses: readonly LossChange[] = []): void {
 		this.#change(() => {
+			this.#addLosses(losses);
 			this.#prepare("UPDATE partitions SET log_start_offset = ?, tiered_offset = 0 WHERE id = ?").run(
 				logStartOffset,
 				partitionId,
@@ -328,15 +341,31 @@ export class Catalog {
 	}
 
 	/** Losses that are part of it go: a reader may have begun in its middle, and no record is lost twice. */
-	recordLoss({ timeMs, topic, partition, firstOffset, count, reason }: LossRow): void {
+	recordLoss(loss: LossRow): void {
+		const { topic, partition, firstOffset, count } = loss;
 		this.#change(() => {
 			this.#prepare(
 				"DELETE FROM losses WHERE topic = ? AND partition = ? AND first_offset >= ? AND first_offset + count <= ?",
 			).run(topic, partition, firstOffset, firstOffset + count);
-			this.#prepare(
-				"INSERT INTO losses (time_ms, topic, partition, first_offset, count, reason) VALUES (?, ?, ?, ?, ?, ?)",
-			).run(timeMs, topic, partition, firstOffset, count, reason);
+			this.#insertLoss(loss);
 		});
+	}
+
+	/** A topic of the same name may have lost the same offsets before: nothing but what is replaced goes. */
+	#addLosses(losses: readonly LossChange[]): void {
+		for (const { row, replaces } of losses) {
+			if (replaces !== undefined)
+				this.#prepare(
+					"DELETE FROM losses WHERE topic = ? AND partition = ? AND first_offset = ? AND count = ? AND reason = ?",
+				).run(replaces.topic, replaces.partition, replaces.firstOffset, replaces.count, replaces.reason);
+			this.#insertLoss(row);
+		}
+	}
+
+	#insertLoss({ timeMs, topic, partition, firstOffset, count, reason }: LossRow): void {
+		this.#prepare(
+			"INSERT INTO losses (time_ms, topic, partition, first_offset, count, reason) VALUES (?, ?, ?, ?, ?, ?)",
+		).run(timeMs, topic, partition, firstOffset, count, reason);
 	}
 
 	/** Whether all of it is known to be lost. */

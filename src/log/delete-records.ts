@@ -28,7 +28,7 @@ export function deleteRecordsBefore(log: Log, partition: Partition, offset: numb
 	if (start <= partition.logStartOffset) return partition.logStartOffset;
 	if (log.refusal !== undefined) throw log.refusal;
 	try {
-		moveLogStart(log, partition, start);
+		moveLogStart(log, partition, start, "deletion");
 		segments.drop(segments.unneeded());
 	} catch (error) {
 		if (!isDiskFull(error)) throw error;

@@ -24,6 +24,7 @@ import type { Gatherer } from "./gatherer.ts";
 import type { Journal } from "./journal.ts";
 import { Losses } from "./losses.ts";
 import type { Partition } from "./partition.ts";
+import { RetentionHolders } from "./retention-holder.ts";
 import type { StateTable } from "./state-table.ts";
 import { SyncPace } from "./sync-pace.ts";
 import { tailBatch } from "./tail-batch.ts";
@@ -31,6 +32,7 @@ import type { Tier } from "./tier.ts";
 
 export interface LogServices {
 	readonly disk: Disk;
+	readonly dataFolder: string;
 	readonly clock: Clock;
 	readonly logger: Logger;
 	readonly catalog: Catalog;
@@ -64,6 +66,9 @@ export class Log implements Gatherer {
 	readonly services: LogServices;
 	readonly partitions = new Map<number, Partition>();
 	readonly losses: Losses;
+	readonly holders: RetentionHolders;
+	/** Called when the disk is found full, and as often as it still is when it is tried again. */
+	onFull: (() => void) | undefined;
 	/** The object store, once it is open. */
 	tier: Tier | undefined;
 	readonly #state: StateTable;
@@ -87,7 +92,7 @@ export class Log implements Gatherer {
 	#checkpoint: Promise<void> | undefined;
 	#refusal: BrokerError | undefined;
 	/** Waits for no space while the log is being stopped. */
-	#onFull: (() => void) | undefined;
+	#refused: (() => void) | undefined;
 	#failed: Error | undefined;
 	#stopped = false;
 	/** Since the process started. */
@@ -97,6 +102,7 @@ export class Log implements Gatherer {
 		this.services = services;
 		this.#state = state;
 		this.losses = new Losses(services);
+		this.holders = new RetentionHolders(services);
 		this.#pace = new SyncPace(services.inlineSyncBelowMs ?? 0);
 		this.#committedSequence = services.journal.sequence;
 		this.#commitBytes = Math.min(COMMIT_BYTES, services.journal.entryBytesMax / 2);
@@ -411,8 +417,10 @@ export class Log implements Gatherer {
 				error: String(error),
 			});
 		this.#refusal = new BrokerError("KAFKA_STORAGE_ERROR", "the disk is full", { cause: error });
-		this.#onFull?.();
-		this.#retry ??= this.services.clock.after(RETRY_MS, () => this.#tryAgain());
+		this.#refused?.();
+		if (this.#retry !== undefined) return;
+		this.#retry = this.services.clock.after(RETRY_MS, () => this.#tryAgain());
+		this.services.clock.soon(() => this.onFull?.());
 	}
 
 	#tryAgain(): void {
@@ -474,7 +482,7 @@ export class Log implements Gatherer {
 		this.#linger?.cancel();
 		if (this.#linger !== undefined) this.#begin();
 		const full = new Promise<void>((resolve) => {
-			this.#onFull = resolve;
+			this.#refused = resolve;
 		});
 		if (!this.idle && this.#refusal === undefined) await Promise.race([this.whenCommitted(), full]);
 		try {

@@ -34,4 +34,8 @@ export const StateSpace = {
 	MQTT_BRIDGE: 8,
 	/** What was sent over the link to the outside, this day and this month. */
 	UPLINK: 17,
+	/** Replication to the central cluster: where it stands. */
+	UPSTREAM: 18,
+	/** Topics of the central cluster that are appended here: where each stands. */
+	DOWNLINK: 19,
 } as const;

@@ -3,20 +3,13 @@
  * under which name and where it has claimed that. In the catalog; a restored directory gets its rows with the restore.
  */
 import type { Random } from "../../src/base/random.ts";
+import { directoryIdentity, setDirectoryIdentity } from "../../src/broker/directory-identity.ts";
 import type { Catalog } from "../../src/catalog/catalog.ts";
 import { type BundlePlace, ClaimError } from "./claim.ts";
 
-const ID = "tier.identity";
-const INCARNATION = "tier.incarnation";
 const BASED_ON = "tier.based.on";
 const GATEWAY = "tier.gateway";
 const CLAIMED_IN = "tier.claimed.in";
-const ID_BYTES = 16;
-
-/** For a data directory that is being made. */
-export function newIdentity(random: Random): string {
-	return random.bytes(ID_BYTES).toString("hex");
-}
 
 export class Identity {
 	readonly #catalog: Catalog;
@@ -30,18 +23,16 @@ export class Identity {
 	/** Makes the identity where there is none yet. */
 	constructor(catalog: Catalog, random: Random) {
 		this.#catalog = catalog;
-		const id = catalog.getMeta(ID);
-		this.id = id ?? newIdentity(random);
-		if (id === undefined) catalog.setMeta(ID, this.id);
-		this.incarnation = Number(catalog.getMeta(INCARNATION) ?? 1);
+		const { id, incarnation } = directoryIdentity(catalog, random);
+		this.id = id;
+		this.incarnation = incarnation;
 		const basedOn = catalog.getMeta(BASED_ON);
 		this.basedOn = basedOn === undefined ? undefined : (JSON.parse(basedOn) as BundlePlace);
 	}
 
 	/** Of a directory that is being restored. */
 	static restored(catalog: Catalog, identity: Pick<Identity, "id" | "incarnation" | "basedOn">): void {
-		catalog.setMeta(ID, identity.id);
-		catalog.setMeta(INCARNATION, String(identity.incarnation));
+		setDirectoryIdentity(catalog, identity);
 		if (identity.basedOn !== undefined) catalog.setMeta(BASED_ON, JSON.stringify(identity.basedOn));
 	}
 

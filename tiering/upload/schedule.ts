@@ -7,7 +7,7 @@
  * forward, the window was shut) are made up for by one run, and by none within an hour of the last one.
  */
 import type { Clock } from "../../src/base/clock.ts";
-import { type CronProblem, CronTimes } from "./cron.ts";
+import { type CronProblem, CronTimes } from "../../src/base/cron.ts";
 
 export interface ScheduleOptions {
 	/** Of the configuration (`gateway.id`): gives the gateway its own minute of the hour, and its own second of each minute. */
@@ -37,7 +37,7 @@ const SLOTS_LOOKED_AT = 48;
 
 /** What a key may hold that has a cron expression: undefined where `text` is right. */
 export async function scheduleProblem(
-	key: "tier.schedule" | "tier.window",
+	key: "tier.schedule" | "tier.window" | "upstream.window",
 	text: string,
 ): Promise<CronProblem | undefined> {
 	if (text === "" || (key === "tier.schedule" && text === "never")) return undefined;

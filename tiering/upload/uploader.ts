@@ -197,11 +197,7 @@ export class Uploader {
 		const { broker, schedule, uplink } = this.#services;
 		this.#run = undefined;
 		schedule.ended(error === undefined);
-		try {
-			uplink?.settle();
-		} catch (refusal) {
-			broker.logger.warn("the uplink's counts could not be stored", { error: String(refusal) });
-		}
+		uplink?.settle();
 		if (error instanceof Stopped) return;
 		const { bundles, doneBytes, sinceMs } = run.progress.status();
 		this.#lastRun = { endedMs: this.#clock.now(), bundles, bytes: doneBytes };
@@ -260,9 +256,9 @@ export class Uploader {
 	/** Within the link's budget; waits for it where nothing is left. */
 	async #nextBytes({ persistence }: Run): Promise<number> {
 		const { uplink } = this.#services;
-		while (uplink?.left === 0)
+		while (uplink?.left() === 0)
 			await persistence.sleep(BUDGET_LOOK_MS, "the uplink's budget (uplink.bytes.per.day, .month)");
-		return Math.max(SMALLEST_BODY_BYTES, Math.min(this.#bundleBytes, uplink?.left ?? this.#bundleBytes));
+		return Math.max(SMALLEST_BODY_BYTES, Math.min(this.#bundleBytes, uplink?.left() ?? this.#bundleBytes));
 	}
 
 	/** Rejects with UploadFailed where another attempt may come to something. */

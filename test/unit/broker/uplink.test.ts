@@ -2,11 +2,11 @@
 import { describe, expect, it } from "vitest";
 import { SimulatedClock } from "../../../src/base/clock-simulated.ts";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
-import { Uplink, type UplinkOptions } from "../../../src/broker/uplink.ts";
+import { Uplink, type UplinkOptions, type UplinkPriority } from "../../../src/broker/uplink.ts";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
-const FREE: UplinkOptions = { bytesPerSecond: 0, bytesPerDay: 0, bytesPerMonth: 0 };
+const FREE: UplinkOptions = { bytesPerSecond: 0, bytesPerDay: 0, bytesPerMonth: 0, reservePercent: 0 };
 
 /** By the local clock. */
 const at = (text: string): number => Date.parse(`${text}:00`);
@@ -46,8 +46,8 @@ class Link {
 	}
 
 	/** Asks, and notes when it may be sent. */
-	send(bytes: number): void {
-		this.uplink.take(bytes, this.abort.signal).then(
+	send(bytes: number, priority?: UplinkPriority): void {
+		this.uplink.take(bytes, this.abort.signal, priority).then(
 			() => this.sent.push([bytes, this.clock.monotonic()]),
 			() => {},
 		);
@@ -79,7 +79,7 @@ describe("the uplink", () => {
 		for (let i = 0; i < 10; i++) link.send(1_000_000);
 		await link.clock.settle();
 		expect(link.sent).toHaveLength(10);
-		expect(link.uplink.left).toBeUndefined();
+		expect(link.uplink.left()).toBeUndefined();
 		expect(link.uplink.report()).toMatchObject({
 			day: { bytes: 10_000_000, left: undefined, resetsMs: at("2026-11-11T00:00") },
 			month: { bytes: 10_000_000, left: undefined, resetsMs: at("2026-12-01T00:00") },
@@ -119,7 +119,7 @@ describe("the uplink", () => {
 		expect(link.uplink.blockedUntilMs(1)).toBe(at("2026-11-11T00:00"));
 		await link.clock.advance(HOUR + 60_000);
 		expect(link.sentBytes).toBe(1500);
-		expect(link.uplink.left).toBe(500);
+		expect(link.uplink.left()).toBe(500);
 	});
 
 	it("sends no more than its bytes a month", async () => {
@@ -147,6 +147,38 @@ describe("the uplink", () => {
 		const { month, day } = link.uplink.report();
 		expect(month.forecastBytes).toBe(30_000);
 		expect(day.forecastBytes).toBe(0);
+		await link.clock.advance(2 * DAY);
+		expect(link.uplink.report().month.forecastBytes).toBe(10_000);
+	});
+
+	it("goes by the last hours, and says when nothing will be left", async () => {
+		const link = new Link({ bytesPerDay: 10_000, bytesPerMonth: 1_000_000 }, "2026-11-10T00:00");
+		await link.clock.advance(12 * HOUR);
+		expect(link.uplink.report().day).toMatchObject({ forecastBytes: 0, exhaustedMs: undefined });
+		for (let hour = 0; hour < 3; hour++) {
+			link.send(1200);
+			await link.clock.advance(HOUR);
+		}
+		// 400 of the 6400 that are left go in 20 minutes; the average of the day, 240 an hour, would have lasted.
+		const { day, month } = link.uplink.report();
+		expect(day).toMatchObject({ bytes: 3600, left: 6400, forecastBytes: 3600 + 9 * 1200 });
+		expect(day.exhaustedMs).toBe(at("2026-11-10T20:20"));
+		expect(month.exhaustedMs).toBeUndefined();
+		link.send(6400);
+		await link.clock.settle();
+		expect(link.uplink.report().day).toMatchObject({ left: 0, exhaustedMs: link.clock.now() });
+		await link.clock.advance(9 * HOUR + 60_000);
+		expect(link.uplink.report().day).toMatchObject({ forecastBytes: 0, exhaustedMs: undefined });
+	});
+
+	it("forecasts after a start with what it knows of the day and the month", async () => {
+		const link = new Link({ bytesPerMonth: 30_000 }, "2026-11-01T00:00");
+		for (let day = 0; day < 10; day++) {
+			link.send(2000);
+			await link.clock.advance(DAY);
+		}
+		link.restart(true);
+		expect(link.uplink.report().month).toMatchObject({ forecastBytes: 60_000, exhaustedMs: at("2026-11-16T00:00") });
 	});
 
 	it("gives up for who does not want any more, and lets the next one go", async () => {
@@ -166,13 +198,133 @@ describe("the uplink", () => {
 	});
 });
 
+describe("by priority, the uplink", () => {
+	it("serves the higher one first, and in each who came first", async () => {
+		const link = new Link({ bytesPerSecond: 1000 });
+		link.send(300, "high");
+		link.send(101, "low");
+		link.send(102, "normal");
+		link.send(103, "high");
+		link.send(104, "low");
+		link.send(105, "high");
+		await link.clock.advance(10_000);
+		expect(link.sent.map(([bytes]) => bytes)).toEqual([300, 103, 105, 102, 101, 104]);
+	});
+
+	it("lets an alarm pass what a large upload took in advance, which then waits the longer", async () => {
+		const link = new Link({ bytesPerSecond: 1000 });
+		link.send(100_000, "low");
+		link.send(1000, "low");
+		for (let i = 0; i < 50; i++) link.send(100, "high");
+		link.send(1000, "normal");
+		await link.clock.advance(10_000);
+		expect(link.sentBytes).toBe(100_000 + 50 * 100 + 1000);
+		expect(link.sent.filter(([bytes]) => bytes === 100).at(-1)?.[1]).toBeLessThanOrEqual(5000);
+		await link.clock.advance(95_000);
+		expect(link.sent).toHaveLength(52);
+		await link.clock.advance(5000);
+		expect(link.sent).toHaveLength(53);
+	});
+
+	it("keeps a part of the day and the month for what matters most", async () => {
+		const link = new Link({ bytesPerDay: 1000, bytesPerMonth: 4000, reservePercent: 20 });
+		for (let i = 0; i < 20; i++) link.send(100, i % 2 === 0 ? "low" : "normal");
+		await link.clock.settle();
+		expect(link.sentBytes).toBe(800);
+		expect([link.uplink.left(), link.uplink.left("normal"), link.uplink.left("high")]).toEqual([0, 0, 200]);
+		expect(link.uplink.report().day.left).toBe(200);
+		expect(link.uplink.blockedUntilMs(1, "normal")).toBe(at("2026-11-11T00:00"));
+		expect(link.uplink.blockedUntilMs(200, "high")).toBeUndefined();
+		expect(link.uplink.blockedUntilMs(201, "high")).toBe(at("2026-11-11T00:00"));
+		for (let i = 0; i < 3; i++) link.send(100, "high");
+		await link.clock.settle();
+		expect(link.sentBytes).toBe(1000);
+		await link.flood(20 * DAY, 100);
+		expect(link.uplink.report().month.bytes).toBe(3200);
+	});
+
+	it("with everything kept for it lets nothing else go, however large", async () => {
+		const link = new Link({ bytesPerDay: 1000, reservePercent: 100 });
+		for (const bytes of [1, 5000]) link.send(bytes, "normal");
+		await link.clock.advance(2 * DAY);
+		expect(link.sent).toEqual([]);
+		link.send(1000, "high");
+		await link.clock.settle();
+		expect(link.sentBytes).toBe(1000);
+	});
+
+	it("forgets who gave up, and lets the lower ones go on", async () => {
+		const link = new Link({ bytesPerDay: 1000 });
+		link.send(900);
+		const abort = new AbortController();
+		const waiting = link.uplink.take(500, abort.signal, "high");
+		link.send(100, "low");
+		await link.clock.settle();
+		expect(link.sentBytes).toBe(900);
+		abort.abort(new Error("stopping"));
+		await expect(waiting).rejects.toThrow("stopping");
+		await link.clock.settle();
+		expect(link.sentBytes).toBe(1000);
+	});
+});
+
+describe("what was sent without having been taken", () => {
+	it("counts, and delays who comes next", async () => {
+		const link = new Link({ bytesPerSecond: 1000, bytesPerDay: 10_000 });
+		link.uplink.charge(2250);
+		expect(link.uplink.report().day.bytes).toBe(2250);
+		link.send(100, "high");
+		await link.clock.advance(2000);
+		expect(link.sent).toEqual([]);
+		await link.clock.advance(200);
+		expect(link.sent).toHaveLength(1);
+		link.uplink.charge(20_000);
+		expect(link.uplink.left("high")).toBe(0);
+	});
+
+	it("is given back where more was taken than was sent, to who waits; never more than was taken", async () => {
+		const link = new Link({ bytesPerDay: 1000 });
+		link.send(1000);
+		link.send(300);
+		await link.clock.settle();
+		expect(link.sentBytes).toBe(1000);
+		link.uplink.charge(-400);
+		await link.clock.settle();
+		expect(link.sentBytes).toBe(1300);
+		expect(link.uplink.left()).toBe(100);
+		link.uplink.charge(-5000);
+		expect(link.uplink.left()).toBe(1000);
+		expect(link.uplink.report().day).toMatchObject({ bytes: 0, forecastBytes: 0 });
+	});
+
+	it("is known after a crash like what was taken, whatever was given back", async () => {
+		const random = new SimulatedRandom(3);
+		const link = new Link({ bytesPerDay: 100_000_000 });
+		let sent = 0;
+		for (let i = 0; i < 300; i++) {
+			const bytes = random.between(-30_000, 60_000);
+			link.uplink.charge(bytes);
+			sent = Math.max(0, sent + bytes);
+			if (!random.chance(0.05)) continue;
+			link.restart(random.chance(0.5));
+			expect(link.uplink.left()).toBeLessThanOrEqual(100_000_000 - sent);
+			sent = 100_000_000 - (link.uplink.left() as number);
+		}
+		expect(link.saves).toBeLessThan(60);
+		const last = new Link({ bytesPerDay: 10_000_000 });
+		for (const bytes of [10, -1_000_000, 500_000]) last.uplink.charge(bytes);
+		last.restart(false);
+		expect(last.uplink.left()).toBeLessThanOrEqual(9_500_000);
+	});
+});
+
 describe("over a restart, the uplink", () => {
 	it("knows what was sent, exactly after a stop", async () => {
 		const link = new Link({ bytesPerDay: 10_000_000 });
 		link.send(3_000_000);
 		await link.clock.settle();
 		link.restart(true);
-		expect(link.uplink.left).toBe(7_000_000);
+		expect(link.uplink.left()).toBe(7_000_000);
 		expect(link.uplink.report().month.bytes).toBe(3_000_000);
 	});
 
@@ -184,14 +336,14 @@ describe("over a restart, the uplink", () => {
 			sent += 40_000;
 			await link.clock.settle();
 			link.restart(false);
-			expect(link.uplink.left).toBeLessThanOrEqual(10_000_000 - sent);
-			sent = 10_000_000 - (link.uplink.left as number);
+			expect(link.uplink.left()).toBeLessThanOrEqual(10_000_000 - sent);
+			sent = 10_000_000 - (link.uplink.left() as number);
 		}
 		const whole = new Link({ bytesPerDay: 10_000_000 });
 		whole.send(5_000_000);
 		await whole.clock.settle();
 		whole.restart(false);
-		expect(whole.uplink.left).toBeGreaterThan(4_900_000);
+		expect(whole.uplink.left()).toBeGreaterThan(4_900_000);
 	});
 
 	it("was written seldom", async () => {
@@ -205,6 +357,9 @@ describe("over a restart, the uplink", () => {
 	it("goes on where it could not be written for a while", async () => {
 		const link = new Link({ bytesPerDay: 10_000_000 });
 		link.isFull = true;
+		link.uplink.charge(10);
+		link.uplink.charge(-10);
+		link.uplink.settle();
 		for (let i = 0; i < 5; i++) link.send(1_000_000);
 		await link.clock.settle();
 		expect(link.sentBytes).toBe(5_000_000);
@@ -212,14 +367,14 @@ describe("over a restart, the uplink", () => {
 		link.send(1_000_000);
 		await link.clock.settle();
 		link.restart(false);
-		expect(link.uplink.left).toBeLessThanOrEqual(4_000_000);
+		expect(link.uplink.left()).toBeLessThanOrEqual(4_000_000);
 	});
 
 	it("takes a row that it cannot read for none", () => {
 		const link = new Link({ bytesPerDay: 1000 });
 		link.row = Buffer.from("?");
 		link.restart(false);
-		expect(link.uplink.left).toBe(1000);
+		expect(link.uplink.left()).toBe(1000);
 	});
 });
 

@@ -395,7 +395,7 @@ describe("by itself, the uploader", () => {
 	});
 
 	it("keeps to the link's budget", async () => {
-		const uplink = { bytesPerSecond: 0, bytesPerDay: 100_000, bytesPerMonth: 0 };
+		const uplink = { bytesPerSecond: 0, bytesPerDay: 100_000, bytesPerMonth: 0, reservePercent: 0 };
 		const gateway = await UploadingGateway.start({ uplink, partBytes: 1_000_000 });
 		gateway.topic("a");
 		for (let i = 0; i < 50; i++) await gateway.append("a", 10, 1000);
@@ -412,7 +412,7 @@ describe("by itself, the uploader", () => {
 	});
 
 	it("counts what it sent exactly over a stop in the middle of it", async () => {
-		const uplink = { bytesPerSecond: 0, bytesPerDay: 100_000_000, bytesPerMonth: 0 };
+		const uplink = { bytesPerSecond: 0, bytesPerDay: 100_000_000, bytesPerMonth: 0, reservePercent: 0 };
 		const gateway = await UploadingGateway.start({ uplink, partBytes: 20_000 });
 		gateway.topic("a");
 		for (let i = 0; i < 20; i++) await gateway.append("a", 10, 500);

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
-import { CronTimes } from "../../../tiering/upload/cron.ts";
+import { CronTimes } from "../../../src/base/cron.ts";
 
 async function times(expression: string): Promise<CronTimes> {
 	const read = await CronTimes.read(expression);
@@ -42,7 +42,7 @@ describe("a cron expression", () => {
 
 	it("passes over an hour that the clocks leave out, and counts one once that comes twice", () => {
 		const script = `
-			import { CronTimes } from ${JSON.stringify(path.resolve(import.meta.dirname, "../../../tiering/upload/cron.ts"))};
+			import { CronTimes } from ${JSON.stringify(path.resolve(import.meta.dirname, "../../../src/base/cron.ts"))};
 			const next = async (expression, from) =>
 				new Date((await CronTimes.read(expression)).after(Date.parse(from))).toISOString().slice(0, 16);
 			console.log(JSON.stringify([
