@@ -1,7 +1,9 @@
 /** Wires a gateway together from its configuration: seams, broker, tiered storage, doors; and takes it apart again. */
 import { Bridges } from "../bridge/mqtt/remote/bridges.ts";
+import { retainsRecords } from "../bridge/mqtt/retain-record.ts";
 import { MqttDoor } from "../bridge/mqtt/server.ts";
 import { OUTPUT_HIGH_BYTES } from "../bridge/mqtt/transport.ts";
+import { OnDemandUpstream } from "../bridge/upstream/on-demand.ts";
 import { OnDemandTiering } from "../tiering/on-demand.ts";
 import { HttpDoor } from "./admin/http-door.ts";
 import { systemClock } from "./base/clock.ts";
@@ -9,9 +11,11 @@ import { joinPath, NodeDisk } from "./base/disk.ts";
 import type { Logger } from "./base/logger.ts";
 import { systemRandom } from "./base/random.ts";
 import { Broker } from "./broker/broker.ts";
+import { openUplink, type Uplink } from "./broker/uplink.ts";
 import { MAX_LONG } from "./catalog/config-value.ts";
 import { TOPIC_CONFIGS } from "./catalog/topic-config.ts";
 import { gatewayId, objectStoreOptions } from "./cli/object-store-options.ts";
+import { upstreamOptions } from "./cli/upstream-options.ts";
 import { VERSION } from "./cli/version.ts";
 import { configAsText } from "./config/as-text.ts";
 import { type Config, isKeyName } from "./config/keys.ts";
@@ -77,7 +81,14 @@ export async function startGateway(config: Config, services: { readonly logger: 
 	);
 	if (broker.recovery.entries > 0) logger.info("recovered from the journal", { ...broker.recovery });
 	const listeners: Listener[] = [];
-	const tiering = new OnDemandTiering(broker, tieringOptions(config));
+	const uplink = openUplink(broker, {
+		bytesPerSecond: config["uplink.bytes.per.second"],
+		bytesPerDay: config["uplink.bytes.per.day"],
+		bytesPerMonth: config["uplink.bytes.per.month"],
+		reservePercent: config["uplink.reserve.percent"],
+	});
+	const tiering = new OnDemandTiering(broker, tieringOptions(config, uplink));
+	const upstream = new OnDemandUpstream(broker, upstreamOptions(config, new NodeDisk()));
 	const mqtt = new MqttDoor(broker, mqttOptions(config));
 	const bridges = new Bridges(mqtt.engine, config.bridges, { disk: new NodeDisk(), random: systemRandom });
 	const native = new NativeDoor(
@@ -87,7 +98,7 @@ export async function startGateway(config: Config, services: { readonly logger: 
 			maxFrameBytes: config["native.max.frame.bytes"],
 			maxConnections: config["native.max.connections"],
 		},
-		{ status, tier: tiering },
+		{ status, tier: tiering, upstream },
 	);
 	const kafka = new KafkaDoor(broker, kafkaOptions(config));
 	const http = new HttpDoor(
@@ -134,12 +145,15 @@ export async function startGateway(config: Config, services: { readonly logger: 
 
 	try {
 		await tiering.start();
+		await upstream.open(uplink, retainsRecords(mqtt.engine));
 		listeners.push({ door: "mqtt", address: await mqtt.start() });
 		listeners.push({ door: "native", address: await native.start() });
 		listeners.push({ door: "kafka", address: await kafka.start() });
 		listeners.push({ door: "http", address: await http.start() });
 		bridges.start();
+		upstream.start();
 	} catch (error) {
+		await upstream.stop();
 		await tiering.stop();
 		await broker.stop();
 		throw error;
@@ -149,9 +163,10 @@ export async function startGateway(config: Config, services: { readonly logger: 
 		listeners,
 		failed: failure.promise,
 		async stop() {
-			await bridges.stop();
+			await Promise.all([bridges.stop(), upstream.stop()]);
 			await Promise.all([mqtt.stop(), native.stop(), kafka.stop(), http.stop()]);
 			await tiering.stop();
+			uplink.settle();
 			await broker.stop();
 		},
 	};
@@ -200,7 +215,7 @@ function mqttOptions(config: Config): ConstructorParameters<typeof MqttDoor>[1] 
 
 const CACHE_FOLDER = "tier-cache";
 
-function tieringOptions(config: Config): ConstructorParameters<typeof OnDemandTiering>[1] {
+function tieringOptions(config: Config, uplink: Uplink): ConstructorParameters<typeof OnDemandTiering>[1] {
 	const store = objectStoreOptions(config, config["data.directory"]);
 	return {
 		gatewayId: gatewayId(config),
@@ -213,13 +228,7 @@ function tieringOptions(config: Config): ConstructorParameters<typeof OnDemandTi
 		cacheFolder: joinPath(config["data.directory"], CACHE_FOLDER),
 		cacheBytes: config["tier.cache.bytes"],
 		windowBytes: config["tier.read.window.bytes"],
-		uplink: store.url.startsWith("s3:")
-			? {
-					bytesPerSecond: config["uplink.bytes.per.second"],
-					bytesPerDay: config["uplink.bytes.per.day"],
-					bytesPerMonth: config["uplink.bytes.per.month"],
-				}
-			: undefined,
+		uplink: store.url.startsWith("s3:") ? uplink : undefined,
 		openStore: async () => {
 			const { openStoreProcess } = await import("../tiering/open-store.ts");
 			return openStoreProcess(store, process.argv[1] as string);

@@ -11,6 +11,7 @@ import type { ConfigOptions } from "./read-config.ts";
 import { addStatus } from "./status.ts";
 import { addTier } from "./tier.ts";
 import { addTopic } from "./topic.ts";
+import { addUpstream } from "./upstream.ts";
 import { addVerify } from "./verify.ts";
 import { VERSION } from "./version.ts";
 
@@ -68,6 +69,7 @@ export function createProgram(): Command {
 	addGroup(program);
 	addStatus(program);
 	addTier(program);
+	addUpstream(program);
 	addVerify(program);
 	addDump(program);
 	addConfig(program);

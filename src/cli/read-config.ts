@@ -1,6 +1,6 @@
 /**
  * The configuration of a command: the file it names (or HEADWATER_CONFIG), the environment and --set,
- * checked wholly, the routes and the times of tiered storage included.
+ * checked wholly, the routes and the times of uploads and upstream included.
  */
 import { Routes } from "../../bridge/mqtt/routes.ts";
 import { scheduleProblem } from "../../tiering/upload/schedule.ts";
@@ -43,7 +43,7 @@ export async function readConfig(
 		throw new ConfigError([{ key: undefined, wrong: error.message, source: loaded.sources.routes, right: undefined }]);
 	}
 	const problems: ConfigProblem[] = [];
-	for (const key of ["tier.schedule", "tier.window"] as const) {
+	for (const key of ["tier.schedule", "tier.window", "upstream.window"] as const) {
 		const problem = await scheduleProblem(key, loaded.config[key]);
 		if (problem !== undefined) problems.push({ key, source: loaded.sources[key], ...problem });
 	}

@@ -56,6 +56,20 @@ function tierLines(tier: GatewayStatus["tier"]): [string, string][] {
 	];
 }
 
+/** One line, where a central cluster is configured: how it stands, what waits, and what is in the way. */
+function upstreamLine(upstream: GatewayStatus["upstream"]): [string, string][] {
+	if (upstream === undefined) return [];
+	const { state, nextMs, lagRecords, lagBytes, quarantinedRecords, lostRecords, problem } = upstream;
+	const parts = [
+		nextMs === undefined ? state : `${state} until ${formatTime(nextMs)}`,
+		lagRecords === 0 ? "nothing to send" : `${plural(lagRecords, "record")} to send, ${formatBytes(lagBytes)}`,
+		...(quarantinedRecords === 0 ? [] : [`${formatCount(quarantinedRecords)} refused there`]),
+		...(lostRecords === 0 ? [] : [`${formatCount(lostRecords)} lost before they were sent`]),
+		...(problem === undefined ? [] : [`PROBLEM: ${escapeControls(problem.message)}`]),
+	];
+	return [["upstream", parts.join("; ")]];
+}
+
 /** With the status before, rates per second between the two. */
 export function formatStatus(status: GatewayStatus, before?: GatewayStatus): string {
 	const seconds = before === undefined ? 0 : (status.uptimeMs - before.uptimeMs) / 1000;
@@ -82,6 +96,7 @@ export function formatStatus(status: GatewayStatus, before?: GatewayStatus): str
 		["memory", `${formatBytes(memory.residentBytes)} resident, ${formatBytes(memory.heapBytes)} heap`],
 		["in flight", `${formatBytes(memory.inFlightBytes)} of ${formatBytes(memory.budgetBytes)}`],
 		...tierLines(status.tier),
+		...upstreamLine(status.upstream),
 		["lost", status.losses.records === 0 ? "nothing" : `${formatCount(status.losses.records)} records`],
 	]);
 }

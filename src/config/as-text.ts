@@ -1,6 +1,6 @@
 /** The configuration as text by key, for those who only tell it. */
 import { type Config, definitionOf, KEY_NAMES } from "./keys.ts";
-import { formatAddress } from "./values.ts";
+import { formatAddress, isListKind } from "./values.ts";
 
 /** All keys but those that are lists of their own kind, and secrets. `withoutEnd` is what the largest number is written as. */
 export function configAsText(
@@ -15,7 +15,7 @@ export function configAsText(
 		KEY_NAMES.flatMap((key) => {
 			const definition = definitionOf(key);
 			const { kind, fallback, documentation } = definition;
-			if (kind === "routes" || kind === "bridges" || (kind === "text" && definition.secret)) return [];
+			if (isListKind(kind) || (kind === "text" && definition.secret)) return [];
 			return [[key, { value: text(config[key]), fallback: text(fallback), documentation }]];
 		}),
 	);

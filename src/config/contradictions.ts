@@ -1,6 +1,7 @@
 /** Values that are right each for itself and cannot hold together. */
 import type { Config, KeyName } from "./keys.ts";
 import { tierContradictions } from "./tier-contradictions.ts";
+import { upstreamContradictions } from "./upstream-contradictions.ts";
 import { formatAddress } from "./values.ts";
 
 export interface Contradiction {
@@ -102,5 +103,5 @@ export function contradictions(config: Config): Contradiction[] {
 			right: "a shorter log.retention.check.interval.ms, or longer retention",
 		});
 	}
-	return [...found, ...tierContradictions(config)];
+	return [...found, ...tierContradictions(config), ...upstreamContradictions(config)];
 }

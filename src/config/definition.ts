@@ -67,6 +67,18 @@ export interface BridgesDefinition {
 	readonly documentation: string;
 }
 
+export interface UpstreamTopicsDefinition {
+	readonly kind: "upstream-topics";
+	readonly fallback: readonly UpstreamTopicRule[];
+	readonly documentation: string;
+}
+
+export interface DownlinkDefinition {
+	readonly kind: "downlink";
+	readonly fallback: readonly DownlinkRule[];
+	readonly documentation: string;
+}
+
 export type KeyDefinition =
 	| IntegerDefinition
 	| FractionDefinition
@@ -74,7 +86,9 @@ export type KeyDefinition =
 	| TextDefinition
 	| ChoiceDefinition
 	| RoutesDefinition
-	| BridgesDefinition;
+	| BridgesDefinition
+	| UpstreamTopicsDefinition
+	| DownlinkDefinition;
 
 export interface Address {
 	/** A name or an IP address, IPv6 without brackets. */
@@ -163,6 +177,33 @@ export interface BridgeOutRule {
 	readonly from: "latest" | "earliest";
 }
 
+/** Which topics go to the central cluster, and how. The first rule that fits a topic holds. */
+export interface UpstreamTopicRule {
+	/** A name, in which `*` stands for any characters; topics that begin with __ are meant only by their full name. */
+	readonly topic: string;
+	/** The name there: {topic} stands for the name here, {gateway} for `gateway.id`. */
+	readonly to: string;
+	/** `same`: the partition there has the number that it has here. */
+	readonly partitioner: "key" | "same";
+	readonly priority: "high" | "normal" | "low";
+	readonly order: "oldest-first" | "live-first";
+	/** Where a topic begins that has no position yet. */
+	readonly from: "earliest" | "latest";
+}
+
+/** A topic of the central cluster that comes here. */
+export interface DownlinkRule {
+	readonly topic: string;
+	readonly to: string;
+	/** What the record's key must be: `*` stands for any characters, {gateway} for `gateway.id`. */
+	readonly key?: string;
+	/** A header that the record must have; the value as `key`. */
+	readonly header?: { readonly name: string; readonly value: string };
+	readonly from: "earliest" | "latest";
+	/** Whether the last of each key is kept as a retained message of MQTT. */
+	readonly retain: boolean;
+}
+
 export type ValueOf<D> = D extends { kind: "integer" | "fraction" }
 	? number
 	: D extends { kind: "address" }
@@ -173,4 +214,8 @@ export type ValueOf<D> = D extends { kind: "integer" | "fraction" }
 				? readonly RouteConfig[]
 				: D extends { kind: "bridges" }
 					? readonly BridgeConfig[]
-					: string;
+					: D extends { kind: "upstream-topics" }
+						? readonly UpstreamTopicRule[]
+						: D extends { kind: "downlink" }
+							? readonly DownlinkRule[]
+							: string;

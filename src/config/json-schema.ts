@@ -2,7 +2,7 @@
  * JSON Schema (2020-12) of the configuration file, for editors: keys dotted or nested, at every depth.
  */
 
-import { BRIDGE_MEMBERS, IN_MEMBERS, type Members, OUT_MEMBERS } from "./bridges.ts";
+import { BRIDGE_MEMBERS, IN_MEMBERS, OUT_MEMBERS } from "./bridges.ts";
 import {
 	type IntegerDefinition,
 	type KeyDefinition,
@@ -11,7 +11,9 @@ import {
 	type TextDefinition,
 } from "./definition.ts";
 import { definitionOf, KEY_NAMES } from "./keys.ts";
+import type { Members } from "./members.ts";
 import { SIZE_UNITS, TIME_UNITS } from "./units.ts";
+import { DOWNLINK_MEMBERS, UPSTREAM_TOPIC_MEMBERS } from "./upstream-rules.ts";
 import { formatAddress } from "./values.ts";
 
 type Schema = Record<string, unknown>;
@@ -76,6 +78,10 @@ function keySchema(definition: KeyDefinition): Schema {
 			return { description, default: definition.fallback, type: "array", items: ROUTE_SCHEMA };
 		case "bridges":
 			return { description, default: definition.fallback, type: "array", items: bridgeSchema() };
+		case "upstream-topics":
+			return { description, default: definition.fallback, ...namesOrRules(UPSTREAM_TOPIC_MEMBERS) };
+		case "downlink":
+			return { description, default: definition.fallback, ...namesOrRules(DOWNLINK_MEMBERS) };
 	}
 }
 
@@ -149,6 +155,17 @@ function bridgeSchema(): Schema {
 	const rules = (members: Members): Schema => ({ type: "array", items: membersSchema(members, "") });
 	schema.properties = { ...(schema.properties as Schema), in: rules(IN_MEMBERS), out: rules(OUT_MEMBERS) };
 	return schema;
+}
+
+/** `telemetry, alarms`, or a list of names and rules. */
+function namesOrRules(members: Members): Schema {
+	const items = { anyOf: [{ type: "string", minLength: 1 }, membersSchema(members, "")] };
+	return {
+		anyOf: [
+			{ type: "string", minLength: 1 },
+			{ type: "array", items },
+		],
+	};
 }
 
 /** Dotted or nested, as the keys themselves. */

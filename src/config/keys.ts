@@ -7,6 +7,7 @@
 import type { KeyDefinition, ValueOf } from "./definition.ts";
 import { KAFKA_KEYS } from "./kafka-keys.ts";
 import { TIER_KEYS } from "./tier-keys.ts";
+import { UPSTREAM_KEYS } from "./upstream-keys.ts";
 
 const MAX_INT32 = 2_147_483_647;
 const MAX_MS = Number.MAX_SAFE_INTEGER;
@@ -423,6 +424,7 @@ export const KEYS = {
 		documentation: "Journal files at most. With `journal.file.bytes` it bounds what is read after a crash.",
 	},
 	...TIER_KEYS,
+	...UPSTREAM_KEYS,
 	routes: {
 		kind: "routes",
 		fallback: [

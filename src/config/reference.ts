@@ -1,6 +1,9 @@
 /** The reference of every key as Markdown: docs/configuration.md is exactly this. */
-import { BRIDGE_MEMBERS, IN_MEMBERS, type Members, OUT_MEMBERS } from "./bridges.ts";
+import { BRIDGE_MEMBERS, IN_MEMBERS, OUT_MEMBERS } from "./bridges.ts";
+import type { KeyDefinition } from "./definition.ts";
 import { definitionOf, environmentName, KEY_NAMES, type KeyName } from "./keys.ts";
+import type { Members } from "./members.ts";
+import { DOWNLINK_MEMBERS, UPSTREAM_TOPIC_MEMBERS } from "./upstream-rules.ts";
 import { expected, formatDefault } from "./values.ts";
 
 const SECTIONS: readonly (readonly [title: string, prefixes: readonly string[]])[] = [
@@ -27,7 +30,9 @@ const SECTIONS: readonly (readonly [title: string, prefixes: readonly string[]])
 	["The HTTP door", ["http."]],
 	["Topics: what holds where a topic has no setting of its own", ["num.", "log.", "message.", "compression."]],
 	["Commits and the journal", ["commit.", "journal."]],
-	["Tiered storage", ["objectStore.", "tier.", "remote.", "uplink."]],
+	["Tiered storage", ["objectStore.", "tier.", "remote."]],
+	["Upstream: the central cluster", ["upstream."]],
+	["The uplink: what upstream and uploads share", ["uplink."]],
 	["Routes from MQTT to topics", ["routes"]],
 	["Bridges to other MQTT brokers", ["bridges"]],
 ];
@@ -112,6 +117,33 @@ ${membersTable("rule in `in`", IN_MEMBERS)}
 ${membersTable("rule in `out`", OUT_MEMBERS)}
 `;
 
+const UPSTREAM_TOPICS = `
+\`\`\`yaml
+upstream.topics: telemetry, alarms
+\`\`\`
+
+\`\`\`yaml
+upstream.topics:
+  - { topic: alarms, priority: high }
+  - { topic: "sensors.*", to: "{gateway}.{topic}", order: live-first }
+  - telemetry
+\`\`\`
+
+${membersTable("rule in `upstream.topics`", UPSTREAM_TOPIC_MEMBERS)}
+
+By \`--set\` and in the environment: names, or the list as JSON.
+`;
+
+const DOWNLINK = `
+\`\`\`yaml
+upstream.downlink:
+  - { topic: commands, key: "{gateway}" }
+  - { topic: settings, from: earliest, retain: true }
+\`\`\`
+
+${membersTable("rule in `upstream.downlink`", DOWNLINK_MEMBERS)}
+`;
+
 function membersTable(what: string, members: Members): string {
 	const rows = Object.entries(members).map(([name, { required, fallback, documentation }]) => {
 		const standard = required ? "needed" : fallback === undefined ? "" : `\`${JSON.stringify(fallback)}\``;
@@ -119,6 +151,13 @@ function membersTable(what: string, members: Members): string {
 	});
 	return [`| of a ${what} | default | |`, "|---|---|---|", ...rows].join("\n");
 }
+
+const LISTS: { readonly [K in KeyDefinition["kind"]]?: string } = {
+	routes: ROUTES,
+	bridges: BRIDGES,
+	"upstream-topics": UPSTREAM_TOPICS,
+	downlink: DOWNLINK,
+};
 
 export function configReference(): string {
 	const left = new Set<KeyName>(KEY_NAMES);
@@ -136,8 +175,8 @@ export function configReference(): string {
 
 function keyReference(key: KeyName): string {
 	const definition = definitionOf(key);
-	if (definition.kind === "bridges") return `\n### \`${key}\`\n\n${definition.documentation}\n${BRIDGES}`;
-	if (definition.kind === "routes") return `\n### \`${key}\`\n\n${definition.documentation}\n${ROUTES}`;
+	const list = LISTS[definition.kind];
+	if (list !== undefined) return `\n### \`${key}\`\n\n${definition.documentation}\n${list}`;
 	return (
 		`\n### \`${key}\`\n\n${definition.documentation}\n\n` +
 		`- Default: \`${formatDefault(definition).replace(" (", "` (")}${formatDefault(definition).includes(" (") ? "" : "`"}\n` +

@@ -1,9 +1,8 @@
 /** The configuration in force, as a YAML file that gives exactly it, each key with where its value came from. */
-import { showBridge } from "./bridges.ts";
-import type { BridgeConfig, KeyDefinition, RouteConfig } from "./definition.ts";
+import type { KeyDefinition } from "./definition.ts";
 import { definitionOf, KEY_NAMES } from "./keys.ts";
 import type { LoadedConfig } from "./load.ts";
-import { formatValue } from "./values.ts";
+import { formatValue, isListKind, showList } from "./values.ts";
 
 export function showConfig(loaded: LoadedConfig): string {
 	const lines: string[] = [];
@@ -11,14 +10,10 @@ export function showConfig(loaded: LoadedConfig): string {
 		const definition = definitionOf(key);
 		const value = loaded.config[key];
 		const comment = `# ${loaded.sources[key].replace(/\s+/g, " ")}`;
-		if (definition.kind === "routes") {
-			const routes = value as readonly RouteConfig[];
-			lines.push(`${key}:${routes.length === 0 ? " []" : ""}  ${comment}`);
-			for (const route of routes) lines.push(`  - ${JSON.stringify(route)}`);
-		} else if (definition.kind === "bridges") {
-			const bridges = value as readonly BridgeConfig[];
-			lines.push(`${key}:${bridges.length === 0 ? " []" : ""}  ${comment}`);
-			for (const bridge of bridges) lines.push(`  - ${JSON.stringify(showBridge(bridge))}`);
+		if (isListKind(definition.kind)) {
+			const list = showList(definition.kind, value);
+			lines.push(`${key}:${list.length === 0 ? " []" : ""}  ${comment}`);
+			for (const each of list) lines.push(`  - ${JSON.stringify(each)}`);
 		} else if (typeof value === "number") lines.push(`${key}: ${value}  ${comment}`);
 		else lines.push(`${key}: ${yamlText(formatValue(definition, value))}  ${comment}`);
 	}
@@ -45,7 +40,7 @@ export function showConfigObjects(
 function shown(definition: KeyDefinition, value: unknown): unknown {
 	const { kind } = definition;
 	if (kind === "address" || kind === "text") return formatValue(definition, value);
-	return kind === "bridges" ? (value as readonly BridgeConfig[]).map(showBridge) : value;
+	return isListKind(kind) ? showList(kind, value) : value;
 }
 
 /** Plain where no YAML reader can take it for something else, else quoted: every JSON string is YAML. */

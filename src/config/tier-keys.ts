@@ -165,29 +165,4 @@ export const TIER_KEYS = {
 		documentation:
 			"How long a Kafka consumer's Fetch waits for the object store, at most; what comes later is there when it asks again.",
 	},
-	"uplink.bytes.per.second": {
-		kind: "integer",
-		unit: "bytes",
-		minimum: 0,
-		maximum: MAX_BYTES,
-		fallback: 0,
-		documentation: "What uploads to S3 send in a second, at most. 0: no limit.",
-	},
-	"uplink.bytes.per.day": {
-		kind: "integer",
-		unit: "bytes",
-		minimum: 0,
-		maximum: MAX_BYTES,
-		fallback: 0,
-		documentation:
-			"What uploads to S3 send in a day of the gateway's local time, at most; the rest waits. 0: no limit.",
-	},
-	"uplink.bytes.per.month": {
-		kind: "integer",
-		unit: "bytes",
-		minimum: 0,
-		maximum: MAX_BYTES,
-		fallback: 0,
-		documentation: "What uploads to S3 send in a calendar month, at most; the rest waits. 0: no limit.",
-	},
 } as const satisfies Record<string, KeyDefinition>;

@@ -6,15 +6,25 @@ import { BRIDGES_EXAMPLE, HIDDEN, parseBridges, showBridge } from "./bridges.ts"
 import {
 	type Address,
 	type BridgeConfig,
+	type DownlinkRule,
 	type IntegerDefinition,
 	type KeyDefinition,
 	ROUTE_DURABILITIES,
 	ROUTE_QOS0,
 	type RouteConfig,
 	type TextDefinition,
+	type UpstreamTopicRule,
 } from "./definition.ts";
 import { nearest } from "./nearest.ts";
 import { formatQuantity, parseQuantity, SIZE_UNITS, TIME_UNITS } from "./units.ts";
+import {
+	DOWNLINK_EXAMPLE,
+	parseDownlink,
+	parseUpstreamTopics,
+	showDownlink,
+	showUpstreamTopic,
+	UPSTREAM_TOPICS_EXAMPLE,
+} from "./upstream-rules.ts";
 
 export type Parsed<T = unknown> = { readonly value: T } | { readonly wrong: string; readonly right: string };
 
@@ -40,6 +50,10 @@ export function parseValue(definition: KeyDefinition, raw: unknown, text: boolea
 			return parseRoutes(raw, text);
 		case "bridges":
 			return parseBridges(raw, text);
+		case "upstream-topics":
+			return parseUpstreamTopics(raw, text);
+		case "downlink":
+			return parseDownlink(raw, text);
 	}
 }
 
@@ -60,6 +74,10 @@ export function expected(definition: KeyDefinition): string {
 			return 'a list, as [{"filter": "sensors/{device}/#", "topic": "telemetry", "key": "{device}"}]';
 		case "bridges":
 			return BRIDGES_EXAMPLE;
+		case "upstream-topics":
+			return UPSTREAM_TOPICS_EXAMPLE;
+		case "downlink":
+			return DOWNLINK_EXAMPLE;
 	}
 }
 
@@ -287,13 +305,24 @@ export function withoutCredentials(text: string): string {
 	return text.replace(/(:\/\/)[^/@]*@/g, "$1...@");
 }
 
+/** Whether a value is a list of maps. */
+export function isListKind(kind: KeyDefinition["kind"]): boolean {
+	return kind === "routes" || kind === "bridges" || kind === "upstream-topics" || kind === "downlink";
+}
+
+/** The maps of a list as the file would state them, without secrets. */
+export function showList(kind: KeyDefinition["kind"], value: unknown): readonly unknown[] {
+	if (kind === "bridges") return (value as readonly BridgeConfig[]).map(showBridge);
+	if (kind === "upstream-topics") return (value as readonly UpstreamTopicRule[]).map(showUpstreamTopic);
+	return kind === "downlink" ? (value as readonly DownlinkRule[]).map(showDownlink) : (value as readonly unknown[]);
+}
+
 /** A value as the configuration would state it, on one line: valid YAML and, for lists, JSON. */
 export function formatValue(definition: KeyDefinition, value: unknown): string {
 	if (definition.kind === "integer") return String(value);
 	if (definition.kind === "address") return formatAddress(value as Address);
 	if (definition.kind === "text" && definition.secret && value !== "") return HIDDEN;
-	if (definition.kind === "bridges") return JSON.stringify((value as readonly BridgeConfig[]).map(showBridge));
-	return definition.kind === "routes" ? JSON.stringify(value) : String(value);
+	return isListKind(definition.kind) ? JSON.stringify(showList(definition.kind, value)) : String(value);
 }
 
 /** The default for people: with its unit where that says more. */

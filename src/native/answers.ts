@@ -42,3 +42,14 @@ export function topicInfo(topic: Topic): ReadonlyMap<number, CborValue> {
 		[4, topic.createdMs],
 	]);
 }
+
+/** CBOR as this protocol uses it has no undefined. */
+export function withoutUndefined(value: object): CborValue {
+	const entries = Object.entries(value).filter(([, item]) => item !== undefined);
+	return Object.fromEntries(entries.map(([name, item]) => [name, plainItem(item)]));
+}
+
+function plainItem(item: unknown): CborValue {
+	if (Array.isArray(item)) return item.map(plainItem);
+	return typeof item === "object" && item !== null ? withoutUndefined(item) : (item as CborValue);
+}

@@ -10,6 +10,7 @@ import { listen } from "../base/listen.ts";
 import type { Broker } from "../broker/broker.ts";
 import { RowAges } from "../broker/row-ages.ts";
 import type { TierAdmin } from "../broker/tier-admin.ts";
+import type { UpstreamAdmin } from "../broker/upstream-admin.ts";
 import { errorFrame } from "./answers.ts";
 import type { GatewayStatus } from "./client/types.ts";
 import { type Decode, loadDecoder } from "./codec/decode.ts";
@@ -35,6 +36,7 @@ import {
 	subscriptionSpec,
 	topicNamed,
 } from "./topics.ts";
+import { UpstreamRequests } from "./upstream.ts";
 
 export interface NativeOptions {
 	readonly host: string;
@@ -55,12 +57,14 @@ export interface NativeOptions {
 }
 
 /** What the door cannot know of a GatewayStatus. */
-export type GatewayStatusParts = Omit<GatewayStatus, "topics" | "partitions" | "tier">;
+export type GatewayStatusParts = Omit<GatewayStatus, "topics" | "partitions" | "tier" | "upstream">;
 
 export interface NativeExtra {
 	status(): GatewayStatusParts;
 	/** undefined: the gateway has no tiered storage. */
 	readonly tier?: TierAdmin;
+	/** undefined: the gateway sends nothing to a central cluster. */
+	readonly upstream?: UpstreamAdmin;
 }
 
 export interface NativeStats {
@@ -91,6 +95,7 @@ export class NativeDoor {
 	readonly #options: NativeOptions;
 	readonly #extra: NativeExtra;
 	readonly #tier: TierRequests;
+	readonly #upstream: UpstreamRequests;
 	readonly #connections = new Set<Connection>();
 	/** Accepted while the decoder loads. */
 	readonly #arriving = new Set<Socket>();
@@ -113,6 +118,7 @@ export class NativeDoor {
 		this.#options = { ...options, maxFrameBytes: Math.max(options.maxFrameBytes, MIN_FRAME_BYTES) };
 		this.#extra = extra;
 		this.#tier = new TierRequests(extra.tier);
+		this.#upstream = new UpstreamRequests(extra.upstream);
 		this.#ages = new RowAges(broker.clock);
 		broker.topics.onChange(() => this.#topicsChanged());
 	}
@@ -327,6 +333,18 @@ export class NativeDoor {
 			case MESSAGE.TIER_VERIFY:
 				this.#tier.verify(connection, id, body);
 				break;
+			case MESSAGE.UPSTREAM_STATUS:
+				this.#later(connection, id, this.#upstream.status(), answer);
+				break;
+			case MESSAGE.UPSTREAM_PAUSE:
+				this.#later(connection, id, this.#upstream.pause(), answer);
+				break;
+			case MESSAGE.UPSTREAM_RESUME:
+				this.#later(connection, id, this.#upstream.resume(), answer);
+				break;
+			case MESSAGE.UPSTREAM_RESET:
+				this.#later(connection, id, this.#upstream.reset(body), answer);
+				break;
 			case MESSAGE.STATUS:
 				this.#later(connection, id, this.#status(), answer);
 				break;
@@ -415,6 +433,7 @@ export class NativeDoor {
 			partitions,
 			connections: { ...parts.connections, native: this.#connections.size },
 			...(await this.#tier.summary()),
+			...(await this.#upstream.summary()),
 		};
 		return new Map([[0, status as unknown as CborValue]]);
 	}

@@ -2,7 +2,7 @@
 import type { Timer } from "../base/clock.ts";
 import { BrokerError } from "../base/errors.ts";
 import type { TierAdmin, TierFinding, TierRange, TierVerifyResult } from "../broker/tier-admin.ts";
-import { frameOf } from "./answers.ts";
+import { frameOf, withoutUndefined } from "./answers.ts";
 import type { GatewayStatus } from "./client/types.ts";
 import { MAX_RANGES, MESSAGE } from "./codec/protocol.ts";
 import type { Body } from "./codec/requests.ts";
@@ -200,15 +200,4 @@ function rangeItem(range: TierRange): CborValue {
 		maxTimestamp < 0 ? null : maxTimestamp,
 		object,
 	];
-}
-
-/** CBOR as this protocol uses it has no undefined. */
-function withoutUndefined(value: object): CborValue {
-	const entries = Object.entries(value).filter(([, item]) => item !== undefined);
-	return Object.fromEntries(entries.map(([name, item]) => [name, plainItem(item)]));
-}
-
-function plainItem(item: unknown): CborValue {
-	if (Array.isArray(item)) return item.map(plainItem);
-	return typeof item === "object" && item !== null ? withoutUndefined(item) : (item as CborValue);
 }

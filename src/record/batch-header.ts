@@ -200,6 +200,17 @@ export function setMaxTimestamp(batch: Buffer, position: number, timestampMs: nu
 	writeInt53(batch, position + 35, timestampMs);
 }
 
+/** Who wrote the batch at `position`, and its records' place among that producer's; the checksum is the caller's to write. */
+export function setProducer(
+	batch: Buffer,
+	position: number,
+	{ producerId, producerEpoch, baseSequence }: Pick<BatchHeaderFields, "producerId" | "producerEpoch" | "baseSequence">,
+): void {
+	writeInt53(batch, position + 43, producerId);
+	batch.writeInt16BE(producerEpoch, position + 51);
+	batch.writeInt32BE(baseSequence, position + 53);
+}
+
 function readInt53(bytes: Buffer, at: number, least: number, name: string): number {
 	const value = bytes.readInt32BE(at) * TWO_32 + bytes.readUInt32BE(at + 4);
 	if (value < least || value > Number.MAX_SAFE_INTEGER) {

@@ -177,7 +177,7 @@ export class BatchBuilder {
 const NONE = Buffer.alloc(0);
 
 /** Copies `source[start..end)` to `target[at…]`; returns the position after. */
-function copy(target: Buffer, at: number, source: Uint8Array, start: number, end: number): number {
+export function copy(target: Buffer, at: number, source: Uint8Array, start: number, end: number): number {
 	if (end - start >= COPY_BY_LOOP_BYTES) {
 		copyBytes.call(source, target, at, start, end);
 		return at + (end - start);

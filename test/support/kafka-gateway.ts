@@ -19,6 +19,8 @@ export interface KafkaGatewayOptions {
 	readonly clock?: Clock;
 	/** The bytes of a catalog to begin with. */
 	readonly catalogImage?: Buffer;
+	/** The data folder's files to begin with, by path. */
+	readonly files?: ReadonlyMap<string, Buffer>;
 	readonly logger?: Logger;
 }
 
@@ -57,6 +59,12 @@ export class KafkaGateway {
 		});
 		this.disk.makeDirectory("/data");
 		this.disk.syncDirectory("/");
+		for (const [name, bytes] of options.files ?? []) writeFile(this.disk, name, bytes);
+	}
+
+	/** Of the catalog, as `kill` left it. */
+	get catalogImage(): Buffer | undefined {
+		return this.#image;
 	}
 
 	static async start(options: KafkaGatewayOptions = {}): Promise<KafkaGateway> {
@@ -132,4 +140,11 @@ export class KafkaGateway {
 		await this.door.stop();
 		await this.broker.stop();
 	}
+}
+
+function writeFile(disk: SimulatedDisk, name: string, bytes: Buffer): void {
+	disk.makeDirectory(name.slice(0, name.lastIndexOf("/")));
+	const file = disk.open(name, "create");
+	file.write([bytes], 0);
+	file.close();
 }

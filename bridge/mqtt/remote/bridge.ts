@@ -13,7 +13,7 @@ import type { PublishView } from "../codec/publish-view.ts";
 import type { Engine } from "../engine.ts";
 import type { EventReader } from "../stored-event.ts";
 import { BridgeCounters, type BridgeState, type BridgeStatus } from "./bridge-stats.ts";
-import { DialError, dial, readSmallFile } from "./dial.ts";
+import { DialError, dial, readNamedFile } from "./dial.ts";
 import { Inbound } from "./inbound.ts";
 import { Link, type LinkEnd, type LinkHandler } from "./link.ts";
 import { type Dialect, dialectsOf, type Login } from "./login.ts";
@@ -119,7 +119,7 @@ export class Bridge implements LinkHandler {
 		const secret =
 			passwordFile === undefined
 				? password
-				: readSmallFile(this.#services.disk, passwordFile, "password.file")
+				: readNamedFile(this.#services.disk, passwordFile, "password.file")
 						.toString("utf8")
 						.replace(/\r?\n$/, "");
 		return {

@@ -3,12 +3,10 @@
  * are read at every try, so that renewed ones need no restart. What goes wrong is told in words that say what to change.
  */
 import { connect, type Socket } from "node:net";
-import { type Disk, joinPath } from "../../../src/base/disk.ts";
+import type { Disk } from "../../../src/base/disk.ts";
+import { readSmallFile } from "../../../src/base/small-file.ts";
 import type { BridgeConfig } from "../../../src/config/definition.ts";
 import { OUTPUT_HIGH_BYTES } from "../transport.ts";
-
-/** No certificate, key or password is larger. */
-const FILE_BYTES_MAX = 1_048_576;
 
 export class DialError extends Error {
 	override readonly name = "DialError";
@@ -68,9 +66,9 @@ const SOCKET_OPTIONS = { highWaterMark: OUTPUT_HIGH_BYTES };
 async function dialTls(config: BridgeConfig, tls: NonNullable<BridgeConfig["tls"]>, disk: Disk): Promise<Socket> {
 	const { host, port } = config.address;
 	const options = {
-		ca: tls.ca === undefined ? undefined : readSmallFile(disk, tls.ca, "tls.ca"),
-		cert: tls.certificate === undefined ? undefined : readSmallFile(disk, tls.certificate, "tls.certificate"),
-		key: tls.key === undefined ? undefined : readSmallFile(disk, tls.key, "tls.key"),
+		ca: tls.ca === undefined ? undefined : readNamedFile(disk, tls.ca, "tls.ca"),
+		cert: tls.certificate === undefined ? undefined : readNamedFile(disk, tls.certificate, "tls.certificate"),
+		key: tls.key === undefined ? undefined : readNamedFile(disk, tls.key, "tls.key"),
 		servername: tls.serverName ?? (isIpAddress(host) ? "" : host),
 		rejectUnauthorized: !tls.insecure,
 	};
@@ -85,16 +83,9 @@ function isIpAddress(host: string): boolean {
 }
 
 /** Throws DialError that names the key. */
-export function readSmallFile(disk: Disk, file: string, key: string): Buffer {
+export function readNamedFile(disk: Disk, file: string, key: string): Buffer {
 	try {
-		const opened = disk.open(joinPath(file), "read");
-		try {
-			const bytes = Buffer.alloc(Math.min(opened.size(), FILE_BYTES_MAX + 1));
-			if (bytes.length > FILE_BYTES_MAX) throw new Error("larger than 1 MiB");
-			return bytes.subarray(0, opened.readSync(bytes, 0));
-		} finally {
-			opened.close();
-		}
+		return readSmallFile(disk, file);
 	} catch (error) {
 		throw new DialError(`${key}: ${file} cannot be read: ${(error as Error).message}`, true);
 	}

@@ -29,11 +29,14 @@ import type {
 	SubscribeOptions,
 	TopicsApi,
 } from "./types.ts";
+import { upstreamApi } from "./upstream-api.ts";
+import type { UpstreamApi } from "./upstream-types.ts";
 import { ANSWERS, check, consumedRecords, encodePosition, gatewayStatus, wholeNumber } from "./wire.ts";
 
 export { HeadwaterError } from "./errors.ts";
 export type * from "./tier-types.ts";
 export type * from "./types.ts";
+export type * from "./upstream-types.ts";
 
 const DEFAULT_HOST = "127.0.0.1";
 const DEFAULT_PORT = 9470;
@@ -101,6 +104,7 @@ export class Client {
 	readonly topics: TopicsApi;
 	readonly groups: GroupsApi;
 	readonly tier: TierApi;
+	readonly upstream: UpstreamApi;
 	readonly #options: ConnectOptions;
 	readonly #host: string;
 	readonly #port: number;
@@ -131,6 +135,7 @@ export class Client {
 		this.topics = topicsApi((call) => this.#call(call));
 		this.groups = groupsApi((call) => this.#call(call));
 		this.tier = tierApi((call) => this.#call(call));
+		this.upstream = upstreamApi((call) => this.#call(call));
 		this.#linkOwner = {
 			received: (type, id, body, frameBytes) => this.#received(type, id, body, frameBytes),
 			lost: (link, error) => this.#lost(link, error),

@@ -1,4 +1,5 @@
 /** The shapes that programs give to the client and get from it. Times are milliseconds since 1970-01-01T00:00:00Z. */
+import type { UpstreamProblem, UpstreamState } from "./upstream-types.ts";
 
 export interface ConnectOptions {
 	/** Default 127.0.0.1. */
@@ -218,5 +219,21 @@ export interface GatewayStatus {
 		pendingBytes: number;
 		nextRunMs?: number;
 		error?: { sinceMs: number; message: string };
+	};
+	/** The way to the central cluster, in short; missing: none is configured. */
+	readonly upstream?: {
+		servers: string[];
+		state: UpstreamState;
+		/** Still to be sent; bytes are an estimate. */
+		lagRecords: number;
+		lagBytes: number;
+		/** When the next attempt, window or budget comes. */
+		nextMs?: number;
+		lastSentMs?: number;
+		/** Kept back, as the central cluster does not take them; and gone before they were sent. */
+		quarantinedRecords: number;
+		lostRecords: number;
+		/** The first problem that there is, the whole way's before a topic's. */
+		problem?: UpstreamProblem;
 	};
 }

@@ -33,6 +33,10 @@ export const MESSAGE = {
 	TIER_RUN: 21,
 	TIER_RANGES: 22,
 	TIER_VERIFY: 23,
+	UPSTREAM_STATUS: 24,
+	UPSTREAM_PAUSE: 25,
+	UPSTREAM_RESUME: 26,
+	UPSTREAM_RESET: 27,
 	/** Gateway to client only, with the id of the subscribe request. */
 	RECORDS: 32,
 	END: 33,
@@ -42,6 +46,9 @@ export const MESSAGE = {
 
 /** Where reading starts: the first item of a `position`. */
 export const POSITION = { EARLIEST: 0, LATEST: 1, OFFSET: 2, TIMESTAMP: 3, OFFSETS: 4 } as const;
+
+/** Where a reset of upstream goes on: the number is the place in the list. */
+export const RESET_TO = ["progress", "local", "earliest", "latest"] as const;
 
 /** How many of a client id's last produce requests the gateway knows the answers of. Part of what is stored: never changed. */
 export const PRODUCER_WINDOW = 16;

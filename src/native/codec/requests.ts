@@ -9,6 +9,7 @@ import {
 	MIN_FRAME_BYTES,
 	MIN_IDLE_MS,
 	POSITION,
+	RESET_TO,
 } from "./protocol.ts";
 import { type BodyShape, checkShape, type Shape } from "./shape.ts";
 
@@ -226,6 +227,17 @@ export const REQUESTS: Readonly<Record<number, { readonly name: string; readonly
 		name: "tier verify",
 		body: body({ 0: { name: "deep", shape: bool, optional: true } }),
 	},
+	[MESSAGE.UPSTREAM_STATUS]: { name: "upstream status", body: body({}) },
+	[MESSAGE.UPSTREAM_PAUSE]: { name: "upstream pause", body: body({}) },
+	[MESSAGE.UPSTREAM_RESUME]: { name: "upstream resume", body: body({}) },
+	[MESSAGE.UPSTREAM_RESET]: {
+		name: "upstream reset",
+		body: body({
+			0: { name: "to", shape: { kind: "uint", max: RESET_TO.length - 1 } },
+			1: { name: "topic", shape: topicName, optional: true },
+			2: { name: "execute", shape: bool, optional: true },
+		}),
+	},
 };
 
 export type Body = ReadonlyMap<number, unknown>;
@@ -252,7 +264,7 @@ export function readRequest(value: unknown): Request {
 	const [type, id, content] = value as [number, number, Body];
 	const shape = REQUESTS[type];
 	if (shape === undefined)
-		checkShape(type, { kind: "uint", min: MESSAGE.HELLO, max: MESSAGE.TIER_VERIFY }, "message.type");
+		checkShape(type, { kind: "uint", min: MESSAGE.HELLO, max: MESSAGE.UPSTREAM_RESET }, "message.type");
 	else checkShape(content, shape.body, `request ${id} (${shape.name})`);
 	return { type, id, body: content };
 }

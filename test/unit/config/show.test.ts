@@ -6,7 +6,7 @@ import { definitionOf, KEY_NAMES, type KeyName } from "../../../src/config/keys.
 import { type LoadedConfig, loadConfig } from "../../../src/config/load.ts";
 import { configReference } from "../../../src/config/reference.ts";
 import { showConfig, showConfigObjects } from "../../../src/config/show.ts";
-import { formatValue } from "../../../src/config/values.ts";
+import { formatValue, isListKind } from "../../../src/config/values.ts";
 import { readYaml } from "../../../src/config/yaml-file.ts";
 
 const text = fc.string({ unit: "grapheme", minLength: 1, maxLength: 20 });
@@ -17,6 +17,9 @@ const SHAPED: { readonly [K in KeyName]?: readonly string[] } = {
 	"objectStore.url": ["", "s3://bucket/a/b", "file:///mnt/my stick"],
 	"objectStore.endpoint": ["", "https://s3.example.com", "http://[::1]:9000"],
 	"objectStore.region": ["", "eu-central-1"],
+	"upstream.bootstrap.servers": ["", "kafka1:9092", "10.0.0.1:9093, [fe80::1]:9094"],
+	"upstream.progress.topic": ["__headwater_progress", "progress.all"],
+	"upstream.quarantine.topic": ["__headwater_quarantine", "refused"],
 };
 
 /** Any value that a key may have, as --set takes it. */
@@ -97,7 +100,44 @@ function anyValue(key: KeyName): fc.Arbitrary<string> {
 					{ maxLength: 3, selector: ({ name }) => name },
 				)
 				.map((bridges) => JSON.stringify(bridges));
+		case "upstream-topics":
+			return rulesOf(
+				fc.record(
+					{
+						topic: fc.stringMatching(/^[A-Za-z][A-Za-z0-9.-]{0,20}$/),
+						to: fc.constantFrom("{topic}", "{gateway}.{topic}", "all"),
+						partitioner: fc.constantFrom("key", "same"),
+						priority: fc.constantFrom("high", "normal", "low"),
+						order: fc.constantFrom("oldest-first", "live-first"),
+						from: fc.constantFrom("earliest", "latest"),
+					},
+					{ requiredKeys: ["topic"] },
+				),
+			);
+		case "downlink":
+			return rulesOf(
+				fc.record(
+					{
+						topic: fc.stringMatching(/^[A-Za-z][A-Za-z0-9.-]{0,20}$/),
+						to: fc.stringMatching(/^[A-Za-z]{1,9}$/),
+						key: fc.constantFrom("{gateway}", "*", "gw-*"),
+						header: fc.record({ name: text, value: fc.constantFrom("{gateway}/*", "x") }),
+						from: fc.constantFrom("earliest", "latest"),
+						retain: fc.boolean(),
+					},
+					{ requiredKeys: ["topic"] },
+				),
+			);
 	}
+}
+
+/** A list of rules as JSON, at most one for a topic; now and then names alone. */
+function rulesOf(rule: fc.Arbitrary<{ readonly topic: string }>): fc.Arbitrary<string> {
+	return fc
+		.tuple(fc.uniqueArray(rule, { maxLength: 3, selector: ({ topic }) => topic }), fc.boolean())
+		.map(([rules, names]) =>
+			names && rules.length > 0 ? rules.map(({ topic }) => topic).join(",") : JSON.stringify(rules),
+		);
 }
 
 const anySettings = fc
@@ -142,6 +182,7 @@ describe("config show", () => {
 			if (definition.kind === "text" && definition.shape !== undefined) expect(SHAPED).toHaveProperty([key]);
 			// Without a bucket these contradict the store's being a folder.
 			const set = key.startsWith("objectStore.") && key !== "objectStore.url" ? ["objectStore.url=s3://bucket"] : [];
+			if (key === "upstream.topics" || key === "upstream.downlink") set.push("upstream.bootstrap.servers=kafka:9092");
 			fc.assert(
 				fc.property(anyValue(key), (value) => {
 					const shown = loadIfSound([...set, `${key}=${value}`]);
@@ -192,7 +233,7 @@ describe("the reference", () => {
 			expect(reference).toContain(`### \`${key}\`\n`);
 			const definition = definitionOf(key);
 			expect(reference).toContain(definition.documentation);
-			if (definition.kind !== "routes" && definition.kind !== "bridges")
+			if (!isListKind(definition.kind))
 				expect(reference).toContain(`- Default: \`${formatValue(definition, definition.fallback)}\``);
 		}
 	});

@@ -46,7 +46,7 @@ describe("the screen", () => {
 		expect(written[1]!.startsWith(`\x1b[${lines}A`)).toBe(true);
 		expect(written[2]).toBe(`\x1b[${lines}A\r\x1b[J`);
 		// biome-ignore lint/suspicious/noControlCharactersInRegex: colour codes begin with one
-		const plain = written[1]!.replaceAll(/\x1b\[\d*[mAJ]|\r/g, "").split("\n");
+		const plain = written[1]!.replaceAll(/\x1b\[\d*[mAJK]|\r/g, "").split("\n");
 		for (const line of plain) expect(line.length).toBeLessThan(50);
 	});
 

@@ -87,6 +87,18 @@ describe("the verifier", () => {
 		expect(judge(stored(order.filter((seq) => seq !== 4)), ledger)).toMatchObject({ pass: false, lost: 1 });
 	});
 
+	it("takes offsets that are left out where transactions write, and none that goes back", () => {
+		const stored = records(wholeLog()).map((record) => ({ ...record, offset: 2 * record.offset }));
+		const look = (list: readonly StoredRecord[], mayLeaveOut: boolean) => {
+			const verifier = new Verifier(ledgerOf(), {}, mayLeaveOut);
+			for (const record of list) verifier.take(record);
+			return verifier.verdict();
+		};
+		expect(look(stored, true)).toMatchObject({ pass: true, offsetGaps: 0 });
+		expect(look(stored, false)).toMatchObject({ pass: false, offsetGaps: 18 });
+		expect(look([...stored, stored[0]!], true)).toMatchObject({ pass: false, offsetGaps: 1, duplicated: 1 });
+	});
+
 	it("finds what is lost, and says which", () => {
 		const log = wholeLog().filter(
 			({ device, seq }) => !(device === "truck-0002" && (seq === 3 || seq === 4 || seq === 9)),

@@ -10,6 +10,7 @@ import { silentLogger } from "../../../src/base/logger.ts";
 import { systemRandom } from "../../../src/base/random.ts";
 import { Broker } from "../../../src/broker/broker.ts";
 import type { TierAdmin } from "../../../src/broker/tier-admin.ts";
+import type { UpstreamAdmin } from "../../../src/broker/upstream-admin.ts";
 import { type Decode, loadDecoder } from "../../../src/native/codec/decode.ts";
 import { FrameReader } from "../../../src/native/codec/frames.ts";
 import { MESSAGE } from "../../../src/native/codec/protocol.ts";
@@ -46,6 +47,7 @@ export interface NativeGatewayOptions extends Partial<NativeOptions> {
 	readonly clock?: Clock;
 	readonly memoryBudgetBytes?: number;
 	readonly tier?: TierAdmin;
+	readonly upstream?: UpstreamAdmin;
 }
 
 export class NativeGateway {
@@ -79,7 +81,7 @@ export class NativeGateway {
 	}
 
 	async start(): Promise<void> {
-		const { clock = systemClock, memoryBudgetBytes = 32 * 1024 * 1024, tier, ...native } = this.options;
+		const { clock = systemClock, memoryBudgetBytes = 32 * 1024 * 1024, tier, upstream, ...native } = this.options;
 		const image = this.#image;
 		this.broker = Broker.open(
 			{
@@ -109,7 +111,11 @@ export class NativeGateway {
 			maxConnections: 100,
 			...native,
 		};
-		const extra = { status: () => STATUS_PARTS, ...(tier === undefined ? {} : { tier }) };
+		const extra = {
+			status: () => STATUS_PARTS,
+			...(tier === undefined ? {} : { tier }),
+			...(upstream === undefined ? {} : { upstream }),
+		};
 		this.door = new NativeDoor(this.broker, options, extra);
 		this.port = Number((await this.door.start()).split(":").at(-1));
 	}

@@ -1,0 +1,138 @@
+/**
+ * Reads from the progress topic what concerns one gateway. To be called when the gateway's own transactions there are all
+ * ended, that is, after InitProducerId: those of other gateways in the same partition may be open, and what lies behind them is
+ * waited for. They end by their time-outs.
+ */
+import type { Clock } from "../../../src/base/clock.ts";
+import { Patience } from "../../../src/base/patience.ts";
+import { forEachRecord } from "../../../src/record/batch.ts";
+import { partitionForKey } from "../../../src/record/partitioner.ts";
+import { listOffset } from "../client/admin.ts";
+import type { Cluster } from "../client/cluster.ts";
+import { CommittedView } from "../client/committed.ts";
+import { fetchPartition } from "../client/fetch.ts";
+import { LinkError } from "../client/link-error.ts";
+import { type Owner, ownerKey, readProgress, type Sent, sentKey } from "./progress-record.ts";
+
+export interface Progress {
+	owner: Owner | undefined;
+	/** By topic and partition, as `sentKey` has them. */
+	readonly sent: Map<string, Sent>;
+	/** Everything before it was read: the next reading may begin here. */
+	nextOffset: number;
+	/** Where the log of the progress topic ended when reading began. */
+	endOffset: number;
+}
+
+export interface ProgressPlace {
+	readonly topic: string;
+	readonly partition: number;
+	readonly gateway: string;
+}
+
+const FETCH_BYTES = 1024 * 1024;
+const WAIT_MS = 1000;
+/** Kafka's own limit of a transaction's time-out, transaction.max.timeout.ms: whoever is open for longer was given more by its operator. */
+const OPEN_MAX_MS = 900_000;
+/** Values are some hundred bytes. */
+const DECOMPRESSED_MAX = 16 * 1024 * 1024;
+
+/** Where a gateway's progress is, in a progress topic of so many partitions. */
+export function progressPlace(topic: string, partitions: number, gateway: string): ProgressPlace {
+	return { topic, gateway, partition: partitionForKey(Buffer.from(ownerKey(gateway)), partitions) };
+}
+
+export interface ReadOptions {
+	readonly clock: Clock;
+	readonly signal: AbortSignal;
+	/** `latest`: waits for open transactions, which may be the gateway's own of the run before; `committed`: up to the first of them. */
+	readonly until: "latest" | "committed";
+}
+
+/**
+ * What there is from `from` on, up to the present end. `from` before the log's start is its start. Rejects
+ * with LinkError, KafkaError, and RangeError where records about this gateway cannot be read.
+ */
+export async function readOwnProgress(
+	cluster: Cluster,
+	{ topic, partition, gateway }: ProgressPlace,
+	from: number,
+	{ clock, signal, until }: ReadOptions,
+): Promise<Progress> {
+	const earliest = await listOffset(cluster, topic, partition, "earliest", signal);
+	const endOffset = await listOffset(cluster, topic, partition, until, signal);
+	const progress: Progress = { owner: undefined, sent: new Map(), nextOffset: Math.max(from, earliest), endOffset };
+	const view = new CommittedView();
+	const patience = new Patience(clock, OPEN_MAX_MS);
+	while (progress.nextOffset < endOffset) {
+		const { nextOffset } = progress;
+		const options = { isolation: "committed", maxBytes: FETCH_BYTES, maxWaitMs: WAIT_MS, signal } as const;
+		const fetched = await fetchPartition(cluster, topic, partition, nextOffset, options);
+		progress.nextOffset = view.walk(fetched, nextOffset, (bytes, position) =>
+			forEachRecord(
+				bytes,
+				position,
+				({ offset, source, keyStart, keyEnd, valueStart, valueEnd }) => {
+					if (offset < nextOffset) return;
+					const key = keyStart < 0 ? null : source.subarray(keyStart, keyEnd);
+					const value = valueStart < 0 ? null : source.subarray(valueStart, valueEnd);
+					const entry = readProgress(gateway, key, value);
+					if (entry?.kind === "owner") progress.owner = entry.owner;
+					else if (entry !== undefined) progress.sent.set(sentKey(entry.topic, entry.partition), entry.sent);
+				},
+				DECOMPRESSED_MAX,
+			),
+		);
+		if (progress.nextOffset > nextOffset) continue;
+		if (patience.leftMs === 0)
+			throw new LinkError("timeout", `${topic}-${partition} has a transaction of somebody else that does not end`, {
+				action: "find it with kafka-transactions.sh find-hanging, and abort it",
+			});
+		// A broker that answers at once though there is nothing would be asked all the time.
+		await pause(clock, WAIT_MS / 4, signal);
+	}
+	return progress;
+}
+
+/** Rejects with the signal's reason. */
+export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+	signal.throwIfAborted();
+	const { promise, resolve, reject } = Promise.withResolvers<void>();
+	const abort = (): void => {
+		timer.cancel();
+		reject(signal.reason as Error);
+	};
+	const timer = clock.after(ms, () => {
+		signal.removeEventListener("abort", abort);
+		resolve();
+	});
+	signal.addEventListener("abort", abort, { once: true });
+	return promise;
+}
+
+/** Whether the batch at `offset`, of producer `producerId`, was committed. Waits until that can be told; rejects as `readOwnProgress`. */
+export async function isCommitted(
+	cluster: Cluster,
+	{ topic, partition }: ProgressPlace,
+	offset: number,
+	producerId: number,
+	{ clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+): Promise<boolean> {
+	const patience = new Patience(clock, OPEN_MAX_MS);
+	for (;;) {
+		const options = { isolation: "committed", maxBytes: 1, maxWaitMs: WAIT_MS, signal } as const;
+		const fetched = await fetchPartition(cluster, topic, partition, offset, options);
+		if (fetched.lastStableOffset > offset) {
+			let found = false;
+			new CommittedView().walk(fetched, offset, (_bytes, _position, header) => {
+				if (header.baseOffset <= offset && header.lastOffset >= offset) found = header.producerId === producerId;
+			});
+			return found;
+		}
+		if (patience.leftMs === 0)
+			throw new LinkError("timeout", `${topic}-${partition} has a transaction of somebody else that does not end`, {
+				action: "find it with kafka-transactions.sh find-hanging, and abort it",
+			});
+		await pause(clock, WAIT_MS / 4, signal);
+	}
+}
