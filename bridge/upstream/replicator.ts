@@ -15,6 +15,7 @@ import type {
 } from "../../src/broker/upstream-admin.ts";
 import type { Window } from "../../src/broker/window.ts";
 import { buildShipment, type Shipment } from "./build-shipment.ts";
+import { pause } from "./client/attempts.ts";
 import type { Cluster } from "./client/cluster.ts";
 import { KafkaError } from "./client/kafka-error.ts";
 import { LinkError } from "./client/link-error.ts";
@@ -24,7 +25,6 @@ import type { UpstreamOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
 import { lagOf, type Position } from "./position.ts";
 import { Halt } from "./progress/judge.ts";
-import { pause } from "./progress/read-progress.ts";
 import { Rate } from "./rate.ts";
 import type { Rejections } from "./rejections.ts";
 import { type PlannedReset, planReset } from "./reset.ts";
@@ -145,6 +145,8 @@ export class Replicator {
 
 	/** Durable when it resolves. Rejects with BrokerError. */
 	async setPaused(paused: boolean): Promise<void> {
+		// Who starts paused asks nobody how far it is.
+		if (paused) this.#save();
 		await this.#services.rows.changeNow({ paused: paused || undefined });
 		if (!paused) this.#forgetProblems();
 		this.#interrupt();

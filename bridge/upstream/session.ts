@@ -77,6 +77,8 @@ export class Session {
 	#progress: (Progress & { readonly isWhole: boolean }) | undefined;
 	#place: ProgressPlace | undefined;
 	#progressTopicId = "";
+	/** The one that this session has written to: it is in a row some seconds later. */
+	#writtenTopicId: string | undefined;
 	/** Whether the progress topic names this session as the owner. */
 	#isOwner = false;
 	#doubt: Doubt | undefined;
@@ -238,9 +240,8 @@ export class Session {
 			);
 		const topic = cluster.topic(name) as TopicMetadata;
 		const before = rows.session.progress;
-		// What it was in this run is noted some seconds later.
-		const idBefore = this.#progressTopicId === "" ? before?.topicId : this.#progressTopicId;
-		if (takesOver || idBefore === undefined) this.#progressTopicId = topic.id;
+		const idBefore = this.#writtenTopicId ?? before?.topicId;
+		this.#progressTopicId = topic.id;
 		if (idBefore !== undefined && idBefore !== topic.id && !takesOver)
 			throw new Halt(
 				`topic ${name} of the central cluster was deleted and made anew, and with it the progress of gateway ${gatewayId}`,
@@ -378,6 +379,7 @@ export class Session {
 		}
 		const arrived = (): void => {
 			committed();
+			this.#writtenTopicId = this.#progressTopicId;
 			if (last.baseOffset >= 0)
 				rows.noteProgress({ topicId: this.#progressTopicId, partition: place.partition, offset: last.baseOffset });
 		};

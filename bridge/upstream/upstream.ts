@@ -5,6 +5,7 @@ import { directoryIdentity } from "../../src/broker/directory-identity.ts";
 import type { Uplink } from "../../src/broker/uplink.ts";
 import type {
 	UpstreamAdmin,
+	UpstreamProblem,
 	UpstreamReset,
 	UpstreamResetStep,
 	UpstreamStatus,
@@ -14,6 +15,7 @@ import type { RetentionHolder } from "../../src/log/retention-holder.ts";
 import { Cluster } from "./client/cluster.ts";
 import { KafkaError } from "./client/kafka-error.ts";
 import { LinkError } from "./client/link-error.ts";
+import { place } from "./client/link-faults.ts";
 import { Destinations } from "./destinations.ts";
 import { Downlink } from "./downlink/downlink.ts";
 import type { Retain } from "./downlink/target.ts";
@@ -163,9 +165,11 @@ export class Upstream implements UpstreamAdmin {
 		const { sent, received } = this.#wire;
 		const topics = [];
 		for (const flow of this.#sources.flows.values()) topics.push(await topicStatus(flow));
+		const named = <T extends { readonly problem: UpstreamProblem | undefined }>(of: T): T =>
+			of.problem === undefined ? of : { ...of, problem: { ...of.problem, action: this.#pasteable(of.problem.action) } };
 		return {
-			...{ servers: servers.map(({ host, port }) => `${host.includes(":") ? `[${host}]` : host}:${port}`), mode },
-			...status,
+			...{ servers: servers.map(place), mode },
+			...named(status),
 			clusterId: this.#cluster.clusterId,
 			lastSentMs,
 			rate: {
@@ -175,10 +179,18 @@ export class Upstream implements UpstreamAdmin {
 			},
 			total: { ...counters, wireSentBytes: sent, wireReceivedBytes: received },
 			uplink: uplink.report(),
-			topics,
-			downlink: this.#downlink?.status() ?? [],
+			topics: topics.map(named),
+			downlink: (this.#downlink?.status() ?? []).map(named),
 			warnings: warningsOf(topics, this.#sources, this.#destinations, this.#services.broker.clock.now()),
 		};
+	}
+
+	/** What helps, as it can be pasted into a terminal: with this gateway's cluster and login. */
+	#pasteable(action: string | undefined): string | undefined {
+		const { servers, sasl } = this.#options;
+		const server = servers[0] === undefined ? "SERVER:PORT" : place(servers[0]);
+		const principal = sasl === undefined ? "User:NAME" : `User:${sasl.username}`;
+		return action?.replaceAll("SERVER:PORT", server).replaceAll("User:NAME", principal);
 	}
 
 	pause(): Promise<void> {
@@ -198,8 +210,10 @@ export class Upstream implements UpstreamAdmin {
 			if (error instanceof BrokerError) throw error;
 			const { message } = error as Error;
 			const isKnown = error instanceof Halt || error instanceof KafkaError || error instanceof LinkError;
-			const action = isKnown && error.action !== undefined ? `; ${error.action}` : "";
-			throw new BrokerError("INVALID_REQUEST", `${message}${action}`, { cause: error });
+			const action = isKnown ? this.#pasteable(error.action) : undefined;
+			throw new BrokerError("INVALID_REQUEST", [message, ...(action === undefined ? [] : [action])].join("; "), {
+				cause: error,
+			});
 		}
 	}
 }

@@ -82,7 +82,7 @@ export function explainTls(
 			);
 		case "ERR_TLS_CERT_ALTNAME_INVALID":
 			return refuse(
-				`the certificate of ${where} is for another name: ${(error as { reason?: string }).reason ?? error.message}`,
+				`the certificate of ${where} is for another name: it has ${namesIn(error)}`,
 				"connect by a name that is in it, or say that name in upstream.tls.server.name",
 			);
 		case "CERT_HAS_EXPIRED":
@@ -134,4 +134,13 @@ export function explainTls(
 
 function codeOf(error: NodeJS.ErrnoException): string {
 	return error.code === undefined || error.message.includes(error.code) ? "" : ` (${error.code})`;
+}
+
+/** Of the certificate that the error is about: what Node itself says of it has the names of one kind only. */
+function namesIn(error: NodeJS.ErrnoException): string {
+	const { cert } = error as {
+		readonly cert?: { readonly subjectaltname?: string; readonly subject?: { CN?: string } };
+	};
+	const names = cert?.subjectaltname?.replaceAll("IP Address:", "IP:");
+	return names ?? (cert?.subject?.CN === undefined ? "none" : `CN=${cert.subject.CN}`);
 }

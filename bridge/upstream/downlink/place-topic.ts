@@ -5,6 +5,7 @@
  * | what is found                            | goes on                                            |
  * |------------------------------------------|----------------------------------------------------|
  * | no position                              | `from` of the rule                                 |
+ * | no position, and no such topic yet       | at its start, once it is there                     |
  * | more partitions than before              | the new ones from their start                      |
  * | another id, or fewer partitions          | from its start: it was deleted and made again      |
  * | another cluster                          | `from` of the rule                                 |
@@ -30,10 +31,12 @@ const ASKED_BEFORE_BELIEVED = 3;
 export async function placeTopic(cluster: Cluster, feed: TopicFeed, signal: AbortSignal): Promise<void> {
 	const metadata = cluster.topic(feed.name);
 	const errorCode = metadata === undefined ? UNKNOWN_TOPIC_OR_PARTITION : metadata.errorCode;
-	if (metadata === undefined || errorCode !== 0)
-		throw kafkaError(errorCode, "Metadata", { topic: feed.name, lasting: true });
 	const row = feed.partitions.length > 0 ? feed.row : feed.load();
 	const { clusterId } = cluster;
+	if (metadata === undefined || errorCode !== 0) {
+		if (errorCode === UNKNOWN_TOPIC_OR_PARTITION && row === undefined) await feed.expect(clusterId, signal);
+		throw kafkaError(errorCode, "Metadata", { topic: feed.name, lasting: true });
+	}
 	const { id, leaders } = metadata;
 	const offsets = (from: number, at: "earliest" | "committed") => list(cluster, feed.name, from, leaders, at, signal);
 	const placeAnew = (next: readonly number[], formerId?: string) =>

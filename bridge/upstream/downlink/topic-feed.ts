@@ -93,6 +93,13 @@ export class TopicFeed {
 		await committed(this.#broker.log, signal);
 	}
 
+	/** The topic is not there: all that it will have is to be read, whatever the rules say of what it had before. As `place`. */
+	async expect(clusterId: string | undefined, signal: AbortSignal): Promise<void> {
+		const row = { clusterId, topicId: ZERO_UUID, formerId: undefined, next: [], epochs: [] };
+		putPosition(this.#broker.log, this.name, row);
+		await committed(this.#broker.log, signal);
+	}
+
 	/** As `place`, for positions that are durable already. Throws what `Topics.create` does. */
 	resume(row: PositionRow): void {
 		for (const target of this.targets) target.topic(row.next.length);

@@ -8,6 +8,7 @@ import { Patience } from "../../../src/base/patience.ts";
 import { forEachRecord } from "../../../src/record/batch.ts";
 import { partitionForKey } from "../../../src/record/partitioner.ts";
 import { listOffset } from "../client/admin.ts";
+import { pause } from "../client/attempts.ts";
 import type { Cluster } from "../client/cluster.ts";
 import { CommittedView } from "../client/committed.ts";
 import { fetchPartition } from "../client/fetch.ts";
@@ -92,22 +93,6 @@ export async function readOwnProgress(
 		await pause(clock, WAIT_MS / 4, signal);
 	}
 	return progress;
-}
-
-/** Rejects with the signal's reason. */
-export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-	signal.throwIfAborted();
-	const { promise, resolve, reject } = Promise.withResolvers<void>();
-	const abort = (): void => {
-		timer.cancel();
-		reject(signal.reason as Error);
-	};
-	const timer = clock.after(ms, () => {
-		signal.removeEventListener("abort", abort);
-		resolve();
-	});
-	signal.addEventListener("abort", abort, { once: true });
-	return promise;
 }
 
 /** Whether the batch at `offset`, of producer `producerId`, was committed. Waits until that can be told; rejects as `readOwnProgress`. */

@@ -88,6 +88,17 @@ async function here(topic = "here"): Promise<string[]> {
 
 const problem = () => downlink.status()[0]?.problem;
 
+it("reads from its start a topic that was not there when it was looked for first, also by a rule for what is new", async () => {
+	await start([{ ...RULE, from: "latest" }]);
+	expect(problem()?.message).toContain("commands");
+	await restart([{ ...RULE, from: "latest" }]);
+	model.createTopic("commands", 2);
+	write(["first"]);
+	write(["second"], 1);
+	await world.clock.advance(10 * MINUTE_MS);
+	expect((await here()).sort()).toEqual(["first", "second"]);
+});
+
 describe("a downlink", () => {
 	it("brings what is there and what comes, and knows how far behind it is", async () => {
 		model.createTopic("commands", 2);
