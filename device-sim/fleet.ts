@@ -39,12 +39,16 @@ export interface FleetOptions {
 	readonly topicTemplate: string;
 	/** Of this run alone, 1 to 8 letters and digits. Default: a random one. */
 	readonly run?: string;
+	/** For who compares the run's events with what is stored elsewhere too; of this `run`. Default: one of its own. */
+	readonly ledger?: Ledger;
 	/** A running gateway to kill and start again; it still runs afterwards. */
 	readonly gateway?: GatewayProcess;
 	/** A broker that the devices are connected to instead, with the gateway's bridge between. */
 	readonly site?: SiteBrokerProcess;
 	/** Mean time between two kills of it; each comes after half of that to one and a half. Default: never. */
 	readonly crashEveryMs?: number;
+	/** Trouble of the caller's own while events are due: ends soon after `stop`, with everything whole again. */
+	readonly trouble?: (stop: AbortSignal) => Promise<void>;
 	/** After the run, for what is not yet acknowledged. Default 30,000. */
 	readonly drainMs?: number;
 	/** Between two reports. Default 250. */
@@ -94,6 +98,11 @@ const DEVICE_PREFIX: Readonly<Record<ProfileName, string>> = {
 	meter: "meter",
 };
 
+/** A name for a run that no other has. */
+export function randomRun(): string {
+	return (systemRandom.u32() % 36 ** 6).toString(36).padStart(6, "0");
+}
+
 export async function runFleet(
 	options: FleetOptions,
 	report: (progress: Progress) => void = () => {},
@@ -128,8 +137,8 @@ class FleetRun {
 		this.#options = options;
 		this.#report = report;
 		this.#random = new SimulatedRandom(options.seed);
-		const run = options.run ?? (systemRandom.u32() % 36 ** 6).toString(36).padStart(6, "0");
-		this.#ledger = new Ledger(run, options.qos, options.site !== undefined);
+		const run = options.ledger?.run ?? options.run ?? randomRun();
+		this.#ledger = options.ledger ?? new Ledger(run, options.qos, options.site !== undefined);
 		const counters: FleetCounters = {
 			connected: 0,
 			sent: 0,
@@ -170,7 +179,7 @@ class FleetRun {
 		for (const [i, device] of this.#devices.entries()) device.start((i * 1000) / CONNECTS_PER_SECOND);
 		const early = new AbortController();
 		const stop = signal ? AbortSignal.any([signal, early.signal]) : early.signal;
-		const crashing = this.#crashLoop(stop).catch((error: unknown) => {
+		const crashing = Promise.all([this.#crashLoop(stop), this.#options.trouble?.(stop)]).catch((error: unknown) => {
 			early.abort();
 			throw error;
 		});

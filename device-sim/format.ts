@@ -35,14 +35,29 @@ export function columns(rows: readonly (readonly string[])[]): string[] {
 	);
 }
 
+/** The first `width` visible characters; colour codes take no room. */
+export function cutTo(line: string, width: number): string {
+	let visible = 0;
+	let cut = "";
+	// biome-ignore lint/suspicious/noControlCharactersInRegex: colour codes begin with one
+	for (const piece of line.match(/\x1b\[\d+m|./gu) ?? []) {
+		if (!piece.startsWith("\x1b") && ++visible > width) continue;
+		cut += piece;
+	}
+	return cut;
+}
+
 export interface Paint {
 	bold(text: string): string;
 	dim(text: string): string;
+	/** What a reader's eye should follow. */
+	cool(text: string): string;
+	warm(text: string): string;
 	good(text: string): string;
 	bad(text: string): string;
 }
 
 export function paint(colours: boolean): Paint {
 	const wrap = (code: number) => (text: string) => (colours ? `\x1b[${code}m${text}\x1b[0m` : text);
-	return { bold: wrap(1), dim: wrap(2), good: wrap(32), bad: wrap(31) };
+	return { bold: wrap(1), dim: wrap(2), cool: wrap(36), warm: wrap(33), good: wrap(32), bad: wrap(31) };
 }

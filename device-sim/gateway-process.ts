@@ -19,6 +19,8 @@ export interface GatewayOptions {
 	readonly command?: string;
 	/** Further arguments of the package's own gateway, such as `--set`, `num.partitions=8`. */
 	readonly arguments?: readonly string[];
+	/** Is given all that it prints, over all its lives. */
+	readonly print?: (bytes: Buffer) => void;
 	/** Default 20,000. */
 	readonly readyTimeoutMs?: number;
 	/** Default 10,000: then `stop` kills. */
@@ -55,7 +57,7 @@ export class GatewayProcess {
 
 	/** Chooses the ports; nothing runs yet. */
 	static async create(options: GatewayOptions): Promise<GatewayProcess> {
-		const [first, second] = await freePorts();
+		const [first, second] = (await freePorts(2)) as [number, number];
 		return new GatewayProcess(options, options.mqttPort ?? first, options.nativePort ?? second);
 	}
 
@@ -100,6 +102,7 @@ export class GatewayProcess {
 		this.#expectExit = false;
 		this.#output = "";
 		const keep = (chunk: Buffer) => {
+			this.#options.print?.(chunk);
 			this.#output = (this.#output + chunk.toString()).slice(-OUTPUT_CHARACTERS);
 		};
 		child.stdout.on("data", keep);
@@ -199,9 +202,9 @@ function shellQuoted(text: string): string {
 	return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** Two ports that were free a moment ago. */
-async function freePorts(): Promise<[number, number]> {
-	const servers = [createServer(), createServer()];
+/** Ports that were free a moment ago. */
+export async function freePorts(count: number): Promise<number[]> {
+	const servers = Array.from({ length: count }, () => createServer());
 	const ports: number[] = [];
 	for (const server of servers) {
 		await new Promise<void>((resolve, reject) => {
@@ -213,7 +216,7 @@ async function freePorts(): Promise<[number, number]> {
 		ports.push(address.port);
 	}
 	for (const server of servers) await new Promise((resolve) => server.close(resolve));
-	return [ports[0]!, ports[1]!];
+	return ports;
 }
 
 /** Whether something takes TCP connections there. */

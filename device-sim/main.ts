@@ -1,9 +1,13 @@
-/** `npm run sim`: a fleet from the command line. Progress goes to standard error, the verdict to standard output. */
+/**
+ * `npm run sim`: a fleet from the command line. Progress goes to standard error, the verdict to standard output.
+ * `demo` as the first argument is `npm run demo`.
+ */
 import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { joinPath, NodeDisk } from "../src/base/disk.ts";
 import { systemRandom } from "../src/base/random.ts";
 import { HeadwaterError } from "../src/native/client/client.ts";
+import { demoMain } from "./demo/demo.ts";
 import { type FleetOptions, runFleet } from "./fleet.ts";
 import { count, type Paint, paint, time } from "./format.ts";
 import { accepts, GatewayError, GatewayProcess, killGateways } from "./gateway-process.ts";
@@ -25,19 +29,20 @@ async function main(args: readonly string[]): Promise<number> {
 		await runSiteBroker(args[1] ?? "", Number(args[2] ?? 0));
 		return 0;
 	}
-	const options = parseOptions(args);
+	const options = args[0] === "demo" ? undefined : parseOptions(args);
 	const stop = new AbortController();
 	process.on("exit", killGateways);
-	process.on("SIGTERM", () => process.exit(INTERRUPTED));
+	// A terminal that is closed, too: nothing that was started stays behind.
+	for (const name of ["SIGTERM", "SIGHUP"] as const) process.on(name, () => process.exit(INTERRUPTED));
 	process.on("SIGINT", () => {
 		// The first ends the run early, the second at once.
 		if (stop.signal.aborted) process.exit(INTERRUPTED);
 		stop.abort();
 	});
 	try {
-		return await simulate(options, stop.signal);
+		return options === undefined ? await demoMain(args.slice(1), stop.signal) : await simulate(options, stop.signal);
 	} catch (error) {
-		process.stderr.write(`device-sim: ${explain(error, options)}\n`);
+		process.stderr.write(`${options === undefined ? "demo" : "device-sim"}: ${explain(error, options)}\n`);
 		return COULD_NOT_RUN;
 	}
 }
@@ -147,10 +152,10 @@ function paintFor(stream: NodeJS.WriteStream): Paint {
 	return paint(stream.isTTY && process.env.NO_COLOR === undefined);
 }
 
-function explain(error: unknown, options: SimOptions): string {
+function explain(error: unknown, options: SimOptions | undefined): string {
 	if (error instanceof GatewayError) return error.message;
-	const { host, port } = options.native;
-	if (error instanceof HeadwaterError) {
+	if (error instanceof HeadwaterError && options !== undefined) {
+		const { host, port } = options.native;
 		return `${error.message} (${error.code})\nEvents are read back over the native door, --native ${host}:${port}; ${HOW_TO_START}`;
 	}
 	return error instanceof Error ? (error.stack ?? error.message) : String(error);

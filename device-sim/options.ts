@@ -57,7 +57,7 @@ function address(text: string): Address {
 	return { host: (found.host ?? "127.0.0.1").replace(/^\[|\]$/g, ""), port };
 }
 
-function wholeNumber(low: number, high: number): (text: string) => number {
+export function wholeNumber(low: number, high: number): (text: string) => number {
 	return (text) => {
 		const value = Number(text);
 		if (/^\d+$/.test(text) && value >= low && value <= high) return value;

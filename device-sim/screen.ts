@@ -1,22 +1,16 @@
 /** The run as it goes on: a panel that is drawn over on a terminal, one plain line every two seconds elsewhere. */
 import type { Progress } from "./fleet.ts";
 import { bar, count, type Paint, time } from "./format.ts";
+import { type Output, Panel } from "./panel.ts";
 
 const RATE_OVER_MS = 2000;
 const PLAIN_EVERY_MS = 2000;
 const BAR_CHARACTERS = 30;
-const CLEAR_TO_END = "\x1b[J";
-
-export interface Output {
-	write(text: string): unknown;
-	readonly isTTY?: boolean;
-	readonly columns?: number;
-}
 
 export class Screen {
 	readonly #output: Output;
 	readonly #paint: Paint;
-	#linesDrawn = 0;
+	readonly #drawn: Panel;
 	#samples: { elapsedMs: number; acked: number }[] = [];
 	#plainAtMs = 0;
 	#lastPhase = "";
@@ -24,19 +18,20 @@ export class Screen {
 	constructor(output: Output, paint: Paint) {
 		this.#output = output;
 		this.#paint = paint;
+		this.#drawn = new Panel(output);
 	}
 
 	show(progress: Progress): void {
 		this.#samples.push({ elapsedMs: progress.elapsedMs, acked: progress.acked });
 		while (this.#samples.length > 2 && progress.elapsedMs - this.#samples[0]!.elapsedMs > RATE_OVER_MS)
 			this.#samples.shift();
-		if (this.#output.isTTY) this.#draw(this.#panel(progress));
+		if (this.#output.isTTY) this.#drawn.draw(this.#panel(progress));
 		else this.#plain(progress);
 	}
 
-	/** Leaves the last panel behind, or takes it away. */
+	/** Takes the last panel away. */
 	end(): void {
-		this.#draw([]);
+		this.#drawn.draw([]);
 	}
 
 	#rate(): number {
@@ -82,15 +77,6 @@ export class Screen {
 		return lines;
 	}
 
-	#draw(lines: string[]): void {
-		if (!this.#output.isTTY) return;
-		const up = this.#linesDrawn > 0 ? `\x1b[${this.#linesDrawn}A\r` : "";
-		this.#linesDrawn = lines.length;
-		// One line too long for the terminal would wrap and spoil the count.
-		const width = (this.#output.columns ?? 80) - 1;
-		this.#output.write(`${up}${CLEAR_TO_END}${lines.map((line) => `${cutTo(line, width)}\n`).join("")}`);
-	}
-
 	#plain(progress: Progress): void {
 		if (progress.phase === this.#lastPhase && progress.elapsedMs < this.#plainAtMs) return;
 		this.#lastPhase = progress.phase;
@@ -108,16 +94,4 @@ export class Screen {
 		if (progress.phase === "reading") parts.push(`read ${count(progress.recordsRead)}`);
 		this.#output.write(`${parts.join("  ")}\n`);
 	}
-}
-
-/** The first `width` visible characters; colour codes take no room. */
-function cutTo(line: string, width: number): string {
-	let visible = 0;
-	let cut = "";
-	// biome-ignore lint/suspicious/noControlCharactersInRegex: colour codes begin with one
-	for (const piece of line.match(/\x1b\[\d+m|./gu) ?? []) {
-		if (piece.length === 1 && ++visible > width) continue;
-		cut += piece;
-	}
-	return cut;
 }

@@ -366,7 +366,10 @@ export class Replicator {
 		const takesOver = reset.topic === undefined;
 		if (reset.dryRun) await session.look(takesOver, signal);
 		else await session.open(takesOver, signal);
-		if (!reset.dryRun && !takesOver && !session.isOwner) await session.claim(new Map(), () => {}, signal);
+		if (!reset.dryRun && !takesOver) {
+			if (!session.isOwner) await session.claim(new Map(), () => {}, signal);
+			await session.renew(signal);
+		}
 		const planned: PlannedReset[] = planReset(sources, session.progress, rows, reset);
 		if (reset.dryRun) return planned.map(({ step }) => step);
 		await this.#services.destinations.find(new Set(planned.map(({ source }) => source.flow)), signal);

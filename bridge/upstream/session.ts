@@ -8,7 +8,7 @@ import type { DirectoryIdentity } from "../../src/broker/directory-identity.ts";
 import { encodeBatch } from "../../src/record/batch.ts";
 import { ensureTopic, topicConfigs } from "./client/admin.ts";
 import type { Cluster, TopicMetadata } from "./client/cluster.ts";
-import { KafkaError } from "./client/kafka-error.ts";
+import { ErrorCode, KafkaError, kafkaError } from "./client/kafka-error.ts";
 import { type BatchOutcome, type OutgoingBatch, Producer } from "./client/producer.ts";
 import type { LocalRows } from "./local-rows.ts";
 import type { UpstreamOptions } from "./options.ts";
@@ -82,6 +82,8 @@ export class Session {
 	/** Whether the progress topic names this session as the owner. */
 	#isOwner = false;
 	#doubt: Doubt | undefined;
+	/** Of partitions there: behind the last batch that was sent. */
+	readonly #ends = new Map<string, number>();
 	/** When the last transaction began, by the monotonic clock. */
 	#begunMs = Number.POSITIVE_INFINITY;
 
@@ -129,13 +131,10 @@ export class Session {
 	 * gateway's. Rejects with Halt, LinkError and KafkaError.
 	 */
 	async open(takesOver: boolean, signal: AbortSignal): Promise<void> {
-		const { cluster, rows } = this.#services;
+		const { cluster, rows, sources } = this.#services;
 		if (this.isReady && !takesOver) return;
-		if (this.#doubt !== undefined && this.#doubt.offset < 0) {
-			this.#doubt = undefined;
-			this.#progress = undefined;
-		}
-		const isFirst = !this.#isOpened || (this.#isTransactional && this.#progress === undefined) || takesOver;
+		const isUnheard = this.#isTransactional && (this.#progress === undefined || (this.#doubt?.offset ?? 0) < 0);
+		const isFirst = !this.#isOpened || isUnheard || takesOver;
 		if (isFirst) {
 			this.#isOpened = false;
 			await cluster.refresh([], signal);
@@ -153,18 +152,27 @@ export class Session {
 			this.#isReady = false;
 			const before = this.#producer.producerId;
 			await this.#producer.init(signal);
-			const isAnother = before >= 0 && before !== this.#producer.producerId;
-			// What the run before left open is ended now, one way or the other.
-			if (isFirst) await this.#read("latest", takesOver, signal);
-			else await this.#settleDoubt(signal);
-			// While the cluster had forgotten the id, somebody else could have had it.
-			if (!isFirst && isAnother) await this.#read("latest", false, signal);
-			if (isFirst) this.#doubt = undefined;
+			if (isFirst) {
+				// All progress there is says what became of the last one: what is known here may be without it.
+				if (this.#doubt !== undefined) for (const source of sources.all()) source.isJudged = false;
+				// What the run before left open is ended now, one way or the other.
+				await this.#read("latest", takesOver, signal);
+				this.#doubt = undefined;
+			} else {
+				await this.#settleDoubt(signal);
+				// While the cluster had forgotten the id, or before it was taken back, somebody else could have had it.
+				if (before !== this.#producer.producerId) await this.#read("latest", false, signal);
+			}
 			if (takesOver) this.#isOwner = false;
 		}
 		await this.#noteCluster(takesOver);
 		this.#isReady = true;
 		this.#isOpened = true;
+	}
+
+	/** What this session has written since it read the progress is in `progress` too when it resolves. As `open`, after it. */
+	async renew(signal: AbortSignal): Promise<void> {
+		if (this.#isTransactional) await this.#read("latest", false, signal);
 	}
 
 	/** Finds out what the cluster says, and changes nothing there. As `open`. */
@@ -325,7 +333,7 @@ export class Session {
 	): Promise<readonly Rejection[]> {
 		if (!this.#isTransactional) {
 			const outcomes = batches.length === 0 ? [] : await this.#producer.send(batches, signal);
-			const rejections = rejectionsOf(batches, outcomes);
+			const rejections = this.#rejectionsOf(batches, outcomes);
 			if (rejections.length === 0) committed();
 			return rejections;
 		}
@@ -364,9 +372,15 @@ export class Session {
 		// Sending may have begun with an epoch, or an id, of its own.
 		const { producerId } = this.#producer;
 		const last = outcomes.at(-1) as BatchOutcome;
-		const rejections = rejectionsOf(batches, outcomes.slice(0, -1));
-		if (rejections.length > 0 || last.error !== undefined) {
+		const rejections = this.#rejectionsOf(batches, outcomes.slice(0, -1));
+		const isCut = this.#isCut(progress, last.baseOffset);
+		if (rejections.length > 0 || last.error !== undefined || isCut) {
 			await this.#producer.abort(signal);
+			if (isCut) {
+				// Opening the session anew finds out what became of it.
+				this.forget();
+				throw receded(progress.topic);
+			}
 			if (last.error !== undefined && rejections.length === 0) {
 				// Missing, perhaps: it is to be found again, and to be the one that it was.
 				if (last.error.errorClass === "topic") this.#progress = undefined;
@@ -397,6 +411,38 @@ export class Session {
 		this.#begunMs = Number.POSITIVE_INFINITY;
 	}
 
+	/** Behind a batch that was refused, those of the same partition were not sent: nothing is known of them. */
+	#rejectionsOf(batches: readonly SealedBatch[], outcomes: readonly BatchOutcome[]): Rejection[] {
+		const rejections: Rejection[] = [];
+		const refused = new Set<string>();
+		outcomes.forEach(({ error, recordErrors, baseOffset }, i) => {
+			const batch = batches[i] as SealedBatch;
+			const place = placeOf(batch);
+			if (refused.has(place)) return;
+			const problem = error ?? (this.#isCut(batch, baseOffset) ? receded(batch.topic) : undefined);
+			if (problem === undefined) return;
+			refused.add(place);
+			rejections.push({ batch, error: problem, recordErrors });
+		});
+		return rejections;
+	}
+
+	/**
+	 * Whether a partition takes a batch before where it ended last: it is another one of the same name, which no request tells
+	 * that goes by names.
+	 */
+	#isCut(batch: OutgoingBatch, baseOffset: number): boolean {
+		if (baseOffset < 0) return false;
+		const place = placeOf(batch);
+		const end = this.#ends.get(place) ?? 0;
+		if (baseOffset < end) {
+			this.#ends.delete(place);
+			return true;
+		}
+		this.#ends.set(place, baseOffset + batch.count);
+		return false;
+	}
+
 	#progressBatch(records: readonly ProgressRecord[]): OutgoingBatch {
 		const { topic, partition } = this.#place as ProgressPlace;
 		const { codec, level } = this.#services.options;
@@ -408,16 +454,12 @@ export class Session {
 	}
 }
 
-/** Behind a batch that was refused, those of the same partition were not sent: nothing is known of them. */
-function rejectionsOf(batches: readonly SealedBatch[], outcomes: readonly BatchOutcome[]): Rejection[] {
-	const rejections: Rejection[] = [];
-	const refused = new Set<string>();
-	outcomes.forEach(({ error, recordErrors }, i) => {
-		const batch = batches[i] as SealedBatch;
-		const place = `${batch.topic}/${batch.partition}`;
-		if (error === undefined || refused.has(place)) return;
-		refused.add(place);
-		rejections.push({ batch, error, recordErrors });
-	});
-	return rejections;
+function placeOf({ topic, partition }: OutgoingBatch): string {
+	return `${topic}/${partition}`;
+}
+
+/** What was sent before is not where it was: the topic was made anew, or lost its end. */
+function receded(topic: string): KafkaError {
+	const message = "its log ends before what was sent there";
+	return kafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "Produce", { topic, lasting: true, message });
 }

@@ -21,7 +21,8 @@ export interface RestoredLog {
 	readonly nowMs: number;
 }
 
-const { KAFKA_GROUP, KAFKA_OFFSET, KAFKA_PRODUCER_IDS, MQTT_RETAINED, KAFKA_ABORTED_TRANSACTION } = StateSpace;
+const { DOWNLINK, KAFKA_GROUP, KAFKA_OFFSET, KAFKA_PRODUCER_IDS, MQTT_RETAINED, KAFKA_ABORTED_TRANSACTION } =
+	StateSpace;
 const PRODUCER_IDS_KEY = "next";
 /** Far more producer ids than a gateway gives out between a snapshot and its end. */
 const PRODUCER_IDS_AHEAD = 1_000_000_000n;
@@ -34,7 +35,7 @@ export function* restoredState(rows: readonly SnapshotRow[], log: RestoredLog): 
 	const isProducerIds = ({ key, value }: SnapshotRow) => key === PRODUCER_IDS_KEY && value.length === 8;
 	for (const row of rows) {
 		const { space, key, value } = row;
-		if (space === KAFKA_GROUP || space === MQTT_RETAINED) yield { space, key, value };
+		if (space === KAFKA_GROUP || space === MQTT_RETAINED || space === DOWNLINK) yield { space, key, value };
 		else if (space === KAFKA_OFFSET) {
 			// An offset that came to be while the snapshot was taken may be without its group, which would never let go of it.
 			const offset = groups.has(key.slice(0, key.indexOf("\0"))) ? restoredOffset(key, value, log) : undefined;

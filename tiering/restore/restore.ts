@@ -89,6 +89,7 @@ const SPACE_NAMES: ReadonlyMap<number, string> = new Map([
 	[StateSpace.KAFKA_GROUP, "consumer groups"],
 	[StateSpace.KAFKA_OFFSET, "consumer groups' offsets"],
 	[StateSpace.MQTT_RETAINED, "retained messages"],
+	[StateSpace.DOWNLINK, "positions of downlink topics"],
 ]);
 /** A gateway that says nothing for so many of its intervals is taken for gone. */
 const INTERVALS_OF_SILENCE = 2;

@@ -19,6 +19,7 @@ export const SNAPSHOT_SPACES: readonly number[] = [
 	StateSpace.KAFKA_GROUP,
 	StateSpace.KAFKA_OFFSET,
 	StateSpace.MQTT_RETAINED,
+	StateSpace.DOWNLINK,
 ];
 
 /** Of the catalog: Kafka's clients know a cluster by its id. */

@@ -60,11 +60,14 @@ export class Quarantine {
 		}
 	}
 
-	/** Of the records that are held. */
+	/** Of the records that are held. What a crash has kept out of the ledger is entered there. */
 	offsetsOf(partition: Partition): number[] {
 		const rows = this.#rowsOf(partition);
 		if (rows === undefined) return [];
-		return [...this.#broker.log.scanState(UPSTREAM, rows)].map(([key]) => offsetIn(key));
+		const offsets = [...this.#broker.log.scanState(UPSTREAM, rows)].map(([key]) => offsetIn(key)).sort((a, b) => a - b);
+		const reason = `it is in ${this.#topicName}, with the reason`;
+		this.#enterLosses(partition, new Map(offsets.map((offset) => [offset, reason])));
+		return offsets;
 	}
 
 	/** The rows of records before offset `before` go: nobody will send those again. Durable with the commit being gathered. */

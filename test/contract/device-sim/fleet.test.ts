@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type FleetOptions, type Progress, runFleet } from "../../../device-sim/fleet.ts";
+import { Ledger } from "../../../device-sim/ledger.ts";
 import type { StoredRecord } from "../../../device-sim/verifier.ts";
 import { type Faults, MqttPeer } from "./mqtt-peer.ts";
 
@@ -123,6 +124,25 @@ describe.concurrent("a fleet", () => {
 		);
 		expect(verdict.pass).toBe(true);
 		expect(verdict.acked).toBeGreaterThan(50);
+	});
+
+	it("keeps the ledger that it is given, and lets its caller's trouble end before it drains, or at once when that fails", async () => {
+		await using peer = await new MqttPeer().listen();
+		const ledger = new Ledger("mine01", 1);
+		const phases: string[] = [];
+		let phase = "";
+		const trouble = async (stop: AbortSignal) => {
+			await new Promise((resolve) => stop.addEventListener("abort", resolve));
+			phases.push(phase);
+		};
+		const verdict = await runAgainst(peer, { ledger, trouble, reportMs: 5 }, (progress) => {
+			phase = progress.phase;
+		});
+		expect(verdict).toMatchObject({ pass: true, run: "mine01" });
+		expect([...ledger.devices()].reduce((sum, { acked }) => sum + acked.size, 0)).toBe(verdict.acked);
+		expect(phases).toEqual(["running"]);
+		const failing = runAgainst(peer, { durationMs: 3_600_000, trouble: () => Promise.reject(new Error("no more")) });
+		await expect(failing).rejects.toThrow("no more");
 	});
 });
 

@@ -73,6 +73,18 @@ describe("what is read from the object store", () => {
 		expect(found(reader)).toEqual(expected(0, 0, 2));
 	});
 
+	it("is nothing of a bundle that was removed since", async () => {
+		const { folder, reader } = await storeOf(
+			[{ batches: [batchAt(0, values(0, 5))] }],
+			[{ batches: [batchAt(0, values(0, 3))] }],
+		);
+		const bytes = reader.bytes;
+		fs.rmSync(path.join(folder, "gw-1", "0000000001", "00000000000000000001-0badcafe.bundle"));
+		reader.look();
+		expect([found(reader), reader.bundles, reader.offsets()]).toEqual([expected(0, 0, 3), 1, 3]);
+		expect(reader.bytes).toBeLessThan(bytes);
+	});
+
 	it("is committed records only, and of format 1 as it was on its first day", () => {
 		const folder = path.join(root, "golden");
 		put(folder, 1, fs.readFileSync(golden));
