@@ -39,6 +39,8 @@ export interface BuildOptions {
 	readonly failed: (source: Source, error: unknown) => void;
 }
 
+type Outcome = "more" | "done" | "full";
+
 const READ_BYTES = 256 * 1024;
 /** For the object store: others, an alarm among them, must not wait for it. It goes on reading meanwhile. */
 const PATIENCE_MS = 500;
@@ -54,7 +56,14 @@ export async function buildShipment(sources: readonly Source[], options: BuildOp
 	while (waiting.length > 0 && !isFull) {
 		const more: Source[] = [];
 		for (const source of waiting) {
-			const outcome = await addPiece(source, moves, options);
+			let outcome: Outcome;
+			try {
+				outcome = await addPiece(source, moves, options);
+			} catch (error) {
+				// What was added so far belongs to no shipment: it must not be in the next one too.
+				await rebatcher.seal().catch(() => undefined);
+				throw error;
+			}
 			if (outcome === "more") more.push(source);
 			isFull = outcome === "full" || rebatcher.rawBytes >= options.rawBytes;
 			if (isFull) break;
@@ -71,7 +80,7 @@ async function addPiece(
 	source: Source,
 	moves: Map<Source, Position>,
 	{ clock, rebatcher, pool, batchBytes, rawBytes, targetOf, excludedOf, failed }: BuildOptions,
-): Promise<"more" | "done" | "full"> {
+): Promise<Outcome> {
 	const position = moves.get(source) ?? source.position;
 	const run = source.run(position);
 	if (run === undefined || source.isGone) return "done";

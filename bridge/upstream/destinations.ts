@@ -64,7 +64,10 @@ export class Destinations {
 			this.#refreshedMs = nowMs;
 			for (const [name] of this.#limits) if (!this.#isThere(name)) this.#limits.delete(name);
 		}
-		const missing = [...flows].filter(({ to, problem }) => problem === undefined && !this.#limits.has(to));
+		// Brokers that were asked while something was sent may not have known of it.
+		const missing = [...flows].filter(
+			({ to, problem }) => problem === undefined && !(this.#limits.has(to) && this.#isThere(to)),
+		);
 		for (const flow of missing) await this.#findOne(flow, signal);
 		if (missing.length > 0) await this.#learnLimits(missing, signal);
 	}

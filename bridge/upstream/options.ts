@@ -7,8 +7,8 @@ import type { Compress } from "./shipment/compress.ts";
 
 export interface UpstreamOptions {
 	readonly gatewayId: string;
-	/** Program and version, for people. */
-	readonly writer: string;
+	/** Of this program. */
+	readonly version: string;
 	readonly servers: readonly Address[];
 	readonly dial: Dial;
 	readonly sasl: SaslOptions | undefined;

@@ -47,22 +47,34 @@ export class Rejections {
 	}
 
 	#decide({ batch, error, recordErrors }: Rejection, held: Held[]): void {
-		const flow = this.#sources.of(batch.sourceOf(0).partition)?.flow;
-		if (flow === undefined) return;
 		const reason = error.message;
-		if (error.errorClass === "record" && recordErrors.length > 0) {
-			for (const { index, message } of recordErrors)
-				if (index >= 0 && index < batch.count) held.push({ ...batch.sourceOf(index), reason: message ?? reason });
-		} else if (error.errorClass !== "record" && error.errorClass !== "size") {
-			this.#refused(flow, error);
-		} else if (batch.count === 1) {
-			held.push({ ...batch.sourceOf(0), reason });
-		} else if (error.errorClass === "size") {
-			flow.batchBytesMax = Math.max(BATCH_BYTES_MIN, Math.min(flow.batchBytesMax, batch.rawBytes) / 2);
-			if (flow.batchBytesMax === BATCH_BYTES_MIN) this.#halve(flow, batch.count);
-		} else {
-			this.#halve(flow, batch.count);
+		const named = recordErrors.filter(({ index }) => index >= 0 && index < batch.count);
+		if (error.errorClass === "record" && named.length > 0) {
+			for (const { index, message } of named) held.push({ ...batch.sourceOf(index), reason: message ?? reason });
+			return;
 		}
+		if (batch.count === 1 && (error.errorClass === "record" || error.errorClass === "size")) {
+			held.push({ ...batch.sourceOf(0), reason });
+			return;
+		}
+		// Several topics here may go to one there: it is not known whose record it is.
+		for (const flow of this.#flowsIn(batch)) {
+			if (error.errorClass === "record") this.#halve(flow, batch.count);
+			else if (error.errorClass !== "size") this.#refused(flow, error);
+			else {
+				flow.batchBytesMax = Math.max(BATCH_BYTES_MIN, Math.min(flow.batchBytesMax, batch.rawBytes) / 2);
+				if (flow.batchBytesMax === BATCH_BYTES_MIN) this.#halve(flow, batch.count);
+			}
+		}
+	}
+
+	#flowsIn({ count, sourceOf }: Rejection["batch"]): Set<Flow> {
+		const flows = new Set<Flow>();
+		for (let i = 0; i < count; i++) {
+			const flow = this.#sources.of(sourceOf(i).partition)?.flow;
+			if (flow !== undefined) flows.add(flow);
+		}
+		return flows;
 	}
 
 	#halve(flow: Flow, count: number): void {

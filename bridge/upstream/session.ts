@@ -13,7 +13,7 @@ import { type BatchOutcome, type OutgoingBatch, Producer } from "./client/produc
 import type { LocalRows } from "./local-rows.ts";
 import type { UpstreamOptions } from "./options.ts";
 import type { Position } from "./position.ts";
-import { Halt, judgeCluster, judgeOwner } from "./progress/judge.ts";
+import { Halt, isAnotherTopic, judgeCluster, judgeOwner } from "./progress/judge.ts";
 import { ownerRecord, type ProgressRecord, type Sent, sentRecord } from "./progress/progress-record.ts";
 import {
 	isCommitted,
@@ -214,7 +214,10 @@ export class Session {
 	#ownerRecord(): ProgressRecord {
 		const { broker, identity, options } = this.#services;
 		const owner = { session: this.#id, identity: identity.id, incarnation: identity.incarnation };
-		return ownerRecord(options.gatewayId, owner, { writer: options.writer, startedMs: broker.clock.now() });
+		return ownerRecord(options.gatewayId, owner, {
+			writer: `headwater ${options.version}`,
+			startedMs: broker.clock.now(),
+		});
 	}
 
 	async #noteCluster(takesOver: boolean): Promise<void> {
@@ -250,7 +253,7 @@ export class Session {
 		const before = rows.session.progress;
 		const idBefore = this.#writtenTopicId ?? before?.topicId;
 		this.#progressTopicId = topic.id;
-		if (idBefore !== undefined && idBefore !== topic.id && !takesOver)
+		if (idBefore !== undefined && isAnotherTopic(idBefore, topic.id) && !takesOver)
 			throw new Halt(
 				`topic ${name} of the central cluster was deleted and made anew, and with it the progress of gateway ${gatewayId}`,
 				"headwater upstream reset --to local goes on where this gateway knows it was; the last seconds before may arrive twice",

@@ -133,10 +133,11 @@ export class Upstream implements UpstreamAdmin {
 
 	#newCluster(): Cluster {
 		const { clock, random, logger } = this.#services.broker;
-		const { servers, dial, sasl, gatewayId, requestTimeoutMs } = this.#options;
+		const { servers, dial, sasl, gatewayId, version, requestTimeoutMs } = this.#options;
 		return new Cluster({
 			...{ bootstrap: servers, dial, sasl, clock, random, logger, requestTimeoutMs },
 			clientId: `headwater-${gatewayId}`,
+			softwareVersion: version,
 			connectTimeoutMs: CONNECT_MS,
 			metadataMaxAgeMs: METADATA_MS,
 		});
@@ -204,6 +205,8 @@ export class Upstream implements UpstreamAdmin {
 	async reset(reset: UpstreamReset): Promise<readonly UpstreamResetStep[]> {
 		if (reset.topic !== undefined && !this.#sources.flows.has(reset.topic))
 			throw new BrokerError("UNKNOWN_TOPIC_OR_PARTITION", `topic ${reset.topic} is not one that is sent upstream`);
+		if (this.#options.topics.length === 0)
+			throw new BrokerError("INVALID_REQUEST", "no topic is sent upstream: there is nothing to reset");
 		try {
 			return await this.#replicator.reset(reset);
 		} catch (error) {

@@ -16,7 +16,7 @@ export function upstreamOptions(config: Config, disk: Disk): (() => Promise<Conf
 		const name = gatewayId(config);
 		return {
 			gatewayId: name,
-			writer: `headwater ${VERSION}`,
+			version: VERSION,
 			servers,
 			dial: tcpDial({ tls: tlsOf(config) }, disk),
 			sasl: saslOf(config, disk),

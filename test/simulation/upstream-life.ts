@@ -132,7 +132,7 @@ export class UpstreamLife {
 	#upstreamOptions(): UpstreamOptions {
 		const { random, model } = this;
 		return {
-			...{ gatewayId: GATEWAY, writer: "simulation", servers: model.bootstrap, dial: model.dial, sasl: undefined },
+			...{ gatewayId: GATEWAY, version: "0.0.0", servers: model.bootstrap, dial: model.dial, sasl: undefined },
 			mode: this.#options.mode ?? "exactly-once",
 			...{ topics: this.#rules, downlink: [], codec: random.pick(["none", "gzip"]), level: 1 },
 			compress: async (codec, bytes, level) => compress(codec, bytes, level),

@@ -3,9 +3,10 @@
  * and where each partition goes on. What does not fit together is never guessed at: it is said, with the command that resolves it.
  */
 import type { DirectoryIdentity } from "../../../src/broker/directory-identity.ts";
+import { ZERO_UUID } from "../../../src/kafka/protocol/schema.ts";
 import type { Partition } from "../../../src/log/partition.ts";
 import type { PositionRow, SessionRow } from "../local-rows.ts";
-import { lowestOf, type Position, positionAt } from "../position.ts";
+import { lowestOf, type Position, positionAt, trim } from "../position.ts";
 import type { Owner, Sent } from "./progress-record.ts";
 
 /** Replication, or that of one topic, waits for a person. */
@@ -99,7 +100,7 @@ export function judgePosition(
 		);
 	const position = (known?.position ?? row?.position) as Position;
 	const { to, toId } = was;
-	if (to === target.name && toId !== target.id)
+	if (to === target.name && isAnotherTopic(toId, target.id))
 		throw new Halt(
 			`topic ${to} of the central cluster was deleted and made anew: what was sent before is gone there`,
 			`${RESET} ${again} --to progress sends what follows, --to earliest all that is stored here`,
@@ -110,12 +111,20 @@ export function judgePosition(
 			`the central cluster has ${name} up to ${position.next}, and this log ends at ${end}: it was replaced, or cut`,
 			`${RESET} ${again} --to progress sends what is new here`,
 		);
-	if (row !== undefined && row.sent?.toId === toId && lowestOf(position) < lowestOf(row.position))
+	// What retention took since was never sent, and the row is without it.
+	const first = lowestOf(trim(position, partition.logStartOffset).position);
+	if (row !== undefined && row.sent?.toId === toId && first < lowestOf(row.position))
 		throw new Halt(
-			`the central cluster knows of ${name} up to ${lowestOf(position)} only, and had it up to ${lowestOf(row.position)}: it has lost records, or was put back to an earlier state`,
+			`the central cluster knows of ${name} up to ${first} only, and had it up to ${lowestOf(row.position)}: it has lost records, or was put back to an earlier state`,
 			`${RESET} ${again} --to progress sends again what it lost`,
 		);
 	return position;
+}
+
+/** Clusters before Kafka 2.8 have no ids of topics; nor has a topic that could not be looked up. */
+export function isAnotherTopic(idBefore: string, id: string): boolean {
+	const isKnown = (each: string): boolean => each !== "" && each !== ZERO_UUID;
+	return isKnown(idBefore) && isKnown(id) && idBefore !== id;
 }
 
 /** Where the records of that leader epoch, and those before, end here. */

@@ -79,6 +79,8 @@ export class Rebatcher {
 		excluded: ReadonlySet<number> | undefined,
 		rawBytesMax: number,
 	): number {
+		// Records of no partition would be in no batch.
+		if (target.partitions < 1) throw new RangeError(`topic ${target.topic} has no partitions`);
 		const lanes = this.#lanesOf(target.topic);
 		const work: Work = { partition, from, end, target, limits, excluded, rawBytesMax, lanes };
 		let next = from;
