@@ -26,17 +26,17 @@ export interface DestinationsServices {
 	readonly options: UpstreamOptions;
 }
 
-/** What the central cluster says about a topic, as far as it lets this gateway ask. */
+/** What the central cluster says about a topic, as far as it lets this gateway ask; undefined where it does not. */
 interface Limits {
 	readonly retentionMs: number | undefined;
-	readonly maxMessageBytes: number | undefined;
 }
 
 export class Destinations {
 	readonly #services: DestinationsServices;
 	/** Those that are known to be there, by their name there. */
 	readonly #limits = new Map<string, Limits>();
-	#refreshedMs = Number.NEGATIVE_INFINITY;
+	/** When their metadata was asked for, by the monotonic clock. */
+	readonly #askedMs = new Map<string, number>();
 
 	constructor(services: DestinationsServices) {
 		this.#services = services;
@@ -59,10 +59,13 @@ export class Destinations {
 		const nowMs = broker.clock.monotonic();
 		for (const flow of flows)
 			if (flow.problem?.retryAtMs !== undefined && flow.problem.retryAtMs <= nowMs) flow.problem = undefined;
-		if (nowMs - this.#refreshedMs > METADATA_MS) {
-			await cluster.refresh(this.#names(), signal);
-			this.#refreshedMs = nowMs;
-			for (const [name] of this.#limits) if (!this.#isThere(name)) this.#limits.delete(name);
+		// Those that have nothing to send cost nothing.
+		const old = [...flows].filter(
+			({ to }) => nowMs - (this.#askedMs.get(to) ?? Number.NEGATIVE_INFINITY) > METADATA_MS,
+		);
+		if (old.length > 0) {
+			await cluster.refresh([...new Set(old.map(({ to }) => to))], signal);
+			for (const { to } of old) this.#askedMs.set(to, nowMs);
 		}
 		// Brokers that were asked while something was sent may not have known of it.
 		const missing = [...flows].filter(
@@ -85,28 +88,24 @@ export class Destinations {
 	}
 
 	async #learnLimits(flows: readonly Flow[], signal: AbortSignal): Promise<void> {
-		const names = flows.filter(({ problem }) => problem === undefined).map(({ to }) => to);
-		if (names.length === 0) return;
-		const configs = await topicConfigs(this.#services.cluster, names, signal);
-		for (const name of names) {
-			const found = configs.get(name);
+		const found = flows.filter(({ problem }) => problem === undefined);
+		if (found.length === 0) return;
+		const configs = await topicConfigs(this.#services.cluster, [...new Set(found.map(({ to }) => to))], signal);
+		for (const flow of found) {
+			const its = configs.get(flow.to);
 			const number = (key: string): number | undefined => {
-				const value = found === undefined || found instanceof KafkaError ? undefined : found.get(key);
+				const value = its === undefined || its instanceof KafkaError ? undefined : its.get(key);
 				return value === undefined || Number.isNaN(Number(value)) ? undefined : Number(value);
 			};
-			this.#limits.set(name, { retentionMs: number("retention.ms"), maxMessageBytes: number("max.message.bytes") });
+			this.#limits.set(flow.to, { retentionMs: number("retention.ms") });
+			// A batch that is no larger before compression is none too large for the topic.
+			flow.batchBytesMax = Math.min(flow.batchBytesMax, number("max.message.bytes") ?? Number.POSITIVE_INFINITY);
 		}
 	}
 
 	#isThere(name: string): boolean {
 		const topic = this.#services.cluster.topic(name);
 		return topic !== undefined && topic.errorCode === 0 && topic.leaders.length > 0;
-	}
-
-	#names(): string[] {
-		const names = new Set([...this.#services.sources.flows.values()].map(({ to }) => to));
-		if (this.#services.options.mode === "exactly-once") names.add(this.#services.options.progressTopic);
-		return [...names];
 	}
 
 	/** A topic cannot be written to now. */

@@ -78,6 +78,8 @@ const LOOK_MS = 30_000;
 const PORTIONS = 128;
 const PORTION_BYTES_MIN = 65_536;
 const PORTION_BYTES_MAX = 16_777_216;
+/** Where there is no limit: what a crash adds to the count harms nobody, and must not make it useless. */
+const PORTION_BYTES_UNLIMITED = 1_048_576;
 /** A rate of fewer than so many tells nothing. */
 const FORECAST_FROM_MS = 3_600_000;
 /** What "of late" means for a day, and for a month, which has nights. */
@@ -129,7 +131,9 @@ export class Uplink {
 		const limits = [options.bytesPerDay, options.bytesPerMonth].filter((limit) => limit > 0);
 		this.#portionBytes = Math.max(
 			PORTION_BYTES_MIN,
-			Math.min(PORTION_BYTES_MAX, ...limits.map((one) => one / PORTIONS)),
+			limits.length === 0
+				? PORTION_BYTES_UNLIMITED
+				: Math.min(PORTION_BYTES_MAX, ...limits.map((one) => one / PORTIONS)),
 		);
 		this.#allowances = PRIORITIES.map(() => this.#burstBytes);
 		this.#refilledMs = sinceMs;
