@@ -112,6 +112,7 @@ export class Destinations {
 	refused(flow: Flow, error: KafkaError): void {
 		const { clock, logger } = this.#services.broker;
 		this.#limits.delete(flow.to);
+		this.#askedMs.delete(flow.to);
 		if (flow.problem?.message !== error.message)
 			logger.warn("a topic cannot be sent upstream", { topic: flow.topic.name, to: flow.to, error: error.message });
 		flow.problem = {

@@ -18,6 +18,8 @@ export interface SessionRow {
 	readonly clusterId?: string;
 	/** Id of the progress topic, this gateway's partition of it, and the offset from which on there may be progress that `PositionRow`s do not have. */
 	readonly progress?: { readonly topicId: string; readonly partition: number; readonly offset: number };
+	/** The name that it replicated under. */
+	readonly gatewayId?: string;
 	/** The run that the progress topic is known to name as the owner. */
 	readonly confirmed?: string;
 	/** The one that has since been written there, or was about to be. */
@@ -65,13 +67,13 @@ export class LocalRows {
 	}
 
 	/**
-	 * Writes where these partitions are, and then how much of the progress topic that stands for. Durable with the commit being
-	 * gathered. Throws KAFKA_STORAGE_ERROR.
+	 * Writes where these partitions are, and then how much of the progress topic that stands for; unless there is some that
+	 * is in no row (`isAll` false). Durable with the commit being gathered. Throws KAFKA_STORAGE_ERROR.
 	 */
-	save(positions: Iterable<readonly [topicId: string, partition: number, row: PositionRow]>): void {
+	save(positions: Iterable<readonly [topicId: string, partition: number, row: PositionRow]>, isAll: boolean): void {
 		for (const row of positions) this.setPosition(...row);
 		const progress = this.#progress;
-		if (progress === undefined) return;
+		if (progress === undefined || !isAll) return;
 		this.change({ progress });
 		this.#progress = undefined;
 	}

@@ -29,6 +29,7 @@ import { Rate } from "./rate.ts";
 import type { Rejections } from "./rejections.ts";
 import { type PlannedReset, planReset } from "./reset.ts";
 import type { Session } from "./session.ts";
+import { Effort } from "./shipment/effort.ts";
 import { Rebatcher } from "./shipment/rebatcher.ts";
 import type { Source, Sources } from "./sources.ts";
 import { Wake } from "./wake.ts";
@@ -79,6 +80,7 @@ export class Replicator {
 	readonly #rebatcher: Rebatcher;
 	readonly #pool = new BufferPool(READ_IDLE_BYTES);
 	readonly #pace: Pace;
+	readonly #effort: Effort;
 	readonly #backoff: Backoff;
 	readonly #wake: Wake;
 	/** Ends what is begun, when it takes too long while the gateway stops. */
@@ -107,6 +109,7 @@ export class Replicator {
 		this.#services = services;
 		this.#rebatcher = new Rebatcher({ codec: options.codec, level: options.level, compress: options.compress });
 		this.#pace = new Pace(options.transactionBytes, options.transactionTimeoutMs);
+		this.#effort = new Effort(options.level);
 		this.#backoff = new Backoff(random);
 		this.#wake = new Wake(clock);
 		this.rates = { records: new Rate(clock), bytes: new Rate(clock) };
@@ -130,6 +133,13 @@ export class Replicator {
 	/** Topics were made, deleted, or given partitions. */
 	topicsChanged(): void {
 		this.#follows = false;
+		const { sources, broker } = this.#services;
+		try {
+			// At once, whatever is waited for: retention is to leave what they get.
+			sources.follow();
+		} catch (error) {
+			broker.logger.debug("topics are followed with the next turn", { error: String(error) });
+		}
 		this.#wake.set();
 	}
 
@@ -219,6 +229,7 @@ export class Replicator {
 			return;
 		}
 		const { waitMs, held } = work;
+		this.#effort.rested();
 		this.#works();
 		this.#enter(held?.why ?? "running", held?.untilMs);
 		await this.#wake.wait(waitMs, this.#turn.signal);
@@ -237,6 +248,8 @@ export class Replicator {
 		const ready = await this.#services.destinations.prepare(due, this.#abort.signal);
 		if (ready.length === 0) return;
 		for (const source of ready) putOffBacklog(source, this.#pace.bytes);
+		const startedMs = clock.monotonic();
+		this.#rebatcher.level = this.#effort.level;
 		const shipment = await buildShipment(ready, {
 			clock,
 			rebatcher: this.#rebatcher,
@@ -254,6 +267,7 @@ export class Replicator {
 		for (const source of ready) if (shipment?.moves.has(source) !== true) sources.look(source);
 		if (shipment === undefined) return;
 		this.#enter("running");
+		const madeMs = clock.monotonic() - startedMs;
 		const takenBytes = shipment.wireBytes + OVERHEAD_BYTES;
 		if (uplink.blockedUntilMs(takenBytes, priority) !== undefined) {
 			// Not even this much: what matters more must not wait behind it until the next day.
@@ -270,7 +284,14 @@ export class Replicator {
 				this.#abort.signal,
 			);
 			if (refused.length > 0) await rejections.settle(refused);
-			else this.#pace.took(shipment.rawBytes, clock.monotonic() - beganMs);
+			else {
+				// All of it was answered: nobody sends from that memory any more.
+				for (const batch of shipment.batches) batch.release();
+				const endedMs = clock.monotonic();
+				this.#pace.took(shipment.rawBytes, endedMs - beganMs);
+				// What it waited for the budget, it waited for the link.
+				this.#effort.took(madeMs, endedMs - startedMs - madeMs);
+			}
 		} catch (error) {
 			this.#pace.failed();
 			throw error;
@@ -338,6 +359,7 @@ export class Replicator {
 		try {
 			rows.save(
 				dirty.map(({ flow, partition, position, sent }) => [flow.topic.id, partition.number, { position, sent }]),
+				!sources.hasUndecided,
 			);
 			for (const source of dirty) source.isDirty = false;
 		} catch (error) {
@@ -370,7 +392,7 @@ export class Replicator {
 			if (!session.isOwner) await session.claim(new Map(), () => {}, signal);
 			await session.renew(signal);
 		}
-		const planned: PlannedReset[] = planReset(sources, session.progress, rows, reset);
+		const planned: PlannedReset[] = planReset(sources, session, rows, reset);
 		if (reset.dryRun) return planned.map(({ step }) => step);
 		await this.#services.destinations.find(new Set(planned.map(({ source }) => source.flow)), signal);
 		const moves = new Map(planned.map(({ source, position }) => [source, position]));

@@ -15,7 +15,7 @@ export interface PlannedReset {
 
 export function planReset(
 	sources: Sources,
-	progress: Session["progress"],
+	{ progress, isOfCopy }: Pick<Session, "progress" | "isOfCopy">,
 	rows: LocalRows,
 	{ topic, to }: UpstreamReset,
 ): PlannedReset[] {
@@ -27,8 +27,8 @@ export function planReset(
 		const sent = said?.topicId === flow.topic.id ? said : undefined;
 		const row = rows.position(flow.topic.id, partition.number);
 		const noted = row?.sent === undefined ? undefined : row.position;
-		// What this log and the cluster both have.
-		const common = resumeAt(partition, flow.topic.id, sent) ?? noted;
+		// What this log and the cluster both have; where a copy has sent in the meantime, that is what was sent before.
+		const common = (isOfCopy ? undefined : resumeAt(partition, flow.topic.id, sent)) ?? noted;
 		const position = positionOf(to, source, common, row?.position);
 		const next = lowestOf(position);
 		const known = common === undefined ? undefined : lowestOf(common);

@@ -8,12 +8,12 @@ import type { DirectoryIdentity } from "../../src/broker/directory-identity.ts";
 import { encodeBatch } from "../../src/record/batch.ts";
 import { ensureTopic, topicConfigs } from "./client/admin.ts";
 import type { Cluster, TopicMetadata } from "./client/cluster.ts";
-import { ErrorCode, KafkaError, kafkaError } from "./client/kafka-error.ts";
+import { ErrorCode, KafkaError } from "./client/kafka-error.ts";
 import { type BatchOutcome, type OutgoingBatch, Producer } from "./client/producer.ts";
 import type { LocalRows } from "./local-rows.ts";
 import type { UpstreamOptions } from "./options.ts";
 import type { Position } from "./position.ts";
-import { Halt, isAnotherTopic, judgeCluster, judgeOwner } from "./progress/judge.ts";
+import { Halt, isAnotherTopic, isKnown, judgeCluster, judgeName, judgeOwner } from "./progress/judge.ts";
 import { ownerRecord, type ProgressRecord, type Sent, sentRecord } from "./progress/progress-record.ts";
 import {
 	isCommitted,
@@ -79,6 +79,8 @@ export class Session {
 	#progressTopicId = "";
 	/** The one that this session has written to: it is in a row some seconds later. */
 	#writtenTopicId: string | undefined;
+	/** Whether this data directory had written to it before this run. */
+	readonly #hadProgress: boolean;
 	/** Whether the progress topic names this session as the owner. */
 	#isOwner = false;
 	#doubt: Doubt | undefined;
@@ -91,6 +93,7 @@ export class Session {
 		const { broker, cluster, options } = services;
 		this.#services = services;
 		this.#isTransactional = options.mode === "exactly-once";
+		this.#hadProgress = services.rows.session.confirmed !== undefined;
 		this.#id = broker.random.bytes(SESSION_BYTES).toString("hex");
 		this.#producer = new Producer(cluster, {
 			transactionalId: this.#isTransactional ? options.transactionalId : undefined,
@@ -104,7 +107,16 @@ export class Session {
 
 	/** What the progress topic said when it was read last; undefined in the mode that has none, and before. */
 	get progress(): { readonly sent: ReadonlyMap<string, Sent>; readonly isWhole: boolean } | undefined {
-		return this.#progress;
+		if (this.#progress === undefined) return undefined;
+		// A gateway that has only sent without progress so far misses none.
+		return { ...this.#progress, isWhole: this.#progress.isWhole && this.#hadProgress };
+	}
+
+	/** Whether a copy of this data directory wrote it: what it sent has the offsets of other records here. */
+	get isOfCopy(): boolean {
+		const { rows, identity } = this.#services;
+		const owner = this.#progress?.owner;
+		return owner?.identity === identity.id && owner.session !== this.#id && !isKnown(owner, rows.session);
 	}
 
 	/** Whether this session may begin a transaction at once. */
@@ -131,7 +143,7 @@ export class Session {
 	 * gateway's. Rejects with Halt, LinkError and KafkaError.
 	 */
 	async open(takesOver: boolean, signal: AbortSignal): Promise<void> {
-		const { cluster, rows, sources } = this.#services;
+		const { cluster, rows, sources, options } = this.#services;
 		if (this.isReady && !takesOver) return;
 		const isUnheard = this.#isTransactional && (this.#progress === undefined || (this.#doubt?.offset ?? 0) < 0);
 		const isFirst = !this.#isOpened || isUnheard || takesOver;
@@ -139,6 +151,7 @@ export class Session {
 			this.#isOpened = false;
 			await cluster.refresh([], signal);
 			if (!takesOver) judgeCluster(cluster.clusterId, rows.session);
+			if (!takesOver && this.#isTransactional) judgeName(options.gatewayId, rows.session);
 		}
 		if (!this.#isTransactional) {
 			if (!this.#isReady) await this.#producer.init(signal);
@@ -163,7 +176,10 @@ export class Session {
 				// While the cluster had forgotten the id, or before it was taken back, somebody else could have had it.
 				if (before !== this.#producer.producerId) await this.#read("latest", false, signal);
 			}
-			if (takesOver) this.#isOwner = false;
+			if (takesOver) {
+				this.#isOwner = false;
+				this.#ends.clear();
+			}
 		}
 		await this.#noteCluster(takesOver);
 		this.#isReady = true;
@@ -208,7 +224,8 @@ export class Session {
 
 	#owned(): void {
 		this.#isOwner = true;
-		this.#services.rows.change({ confirmed: this.#id, attempted: undefined });
+		const { rows, options } = this.#services;
+		rows.change({ confirmed: this.#id, attempted: undefined, gatewayId: options.gatewayId });
 	}
 
 	#ownerRecord(): ProgressRecord {
@@ -260,7 +277,8 @@ export class Session {
 			);
 		// Partitions that were added since do not move anybody.
 		const place = progressPlace(name, Math.min(partitions, topic.leaders.length), gatewayId);
-		return before?.topicId === topic.id ? { ...place, partition: before.partition } : place;
+		const isKept = before?.topicId === topic.id && (rows.session.gatewayId ?? gatewayId) === gatewayId;
+		return isKept ? { ...place, partition: before.partition } : place;
 	}
 
 	/** Reads what is new in the progress topic, and judges whose the name is. */
@@ -293,7 +311,8 @@ export class Session {
 		if (!takesOver && !(this.#isOwner && owner?.session === this.#id))
 			judgeOwner(progress, { ...identity, gatewayId: options.gatewayId }, rows.session);
 		this.#progress = progress;
-		this.#services.sources.learn(progress.sent);
+		// Who takes the name over is told where each partition goes on.
+		if (!takesOver) this.#services.sources.learn(progress.sent);
 	}
 
 	/** Whether the last transaction arrived. */
@@ -420,7 +439,7 @@ export class Session {
 		const refused = new Set<string>();
 		outcomes.forEach(({ error, recordErrors, baseOffset }, i) => {
 			const batch = batches[i] as SealedBatch;
-			const place = placeOf(batch);
+			const place = this.#placeOf(batch);
 			if (refused.has(place)) return;
 			const problem = error ?? (this.#isCut(batch, baseOffset) ? receded(batch.topic) : undefined);
 			if (problem === undefined) return;
@@ -436,7 +455,7 @@ export class Session {
 	 */
 	#isCut(batch: OutgoingBatch, baseOffset: number): boolean {
 		if (baseOffset < 0) return false;
-		const place = placeOf(batch);
+		const place = this.#placeOf(batch);
 		const end = this.#ends.get(place) ?? 0;
 		if (baseOffset < end) {
 			this.#ends.delete(place);
@@ -444,6 +463,11 @@ export class Session {
 		}
 		this.#ends.set(place, baseOffset + batch.count);
 		return false;
+	}
+
+	/** A topic that was made anew, and is known to be, is another one. */
+	#placeOf({ topic, partition }: OutgoingBatch): string {
+		return `${topic}/${this.#services.cluster.topic(topic)?.id ?? ""}/${partition}`;
 	}
 
 	#progressBatch(records: readonly ProgressRecord[]): OutgoingBatch {
@@ -457,12 +481,8 @@ export class Session {
 	}
 }
 
-function placeOf({ topic, partition }: OutgoingBatch): string {
-	return `${topic}/${partition}`;
-}
-
 /** What was sent before is not where it was: the topic was made anew, or lost its end. */
 function receded(topic: string): KafkaError {
-	const message = "its log ends before what was sent there";
-	return kafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "Produce", { topic, lasting: true, message });
+	const message = `topic ${topic} of the central cluster ends before what was sent there: it was made anew, or has lost records; it is looked at again within a minute`;
+	return new KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "topic", "Produce", message, undefined);
 }

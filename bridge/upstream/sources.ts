@@ -54,6 +54,8 @@ export class Source implements Watcher {
 	retryAtMs = 0;
 	/** Offsets that the central cluster does not want, and that are in the quarantine; undefined: not looked up yet. */
 	excluded: Set<number> | undefined;
+	/** The central cluster has more than there is here: its progress is not taken over. */
+	isAhead = false;
 	/** `position` is not yet in its row. */
 	isDirty = false;
 	isGone = false;
@@ -198,15 +200,30 @@ export class Sources {
 	 * so that a note is never older than the progress that it stands for.
 	 */
 	learn(progress: ReadonlyMap<string, Sent>): void {
+		this.#learnOfOthers(progress);
 		for (const source of this.#sources.values()) {
 			const { flow, partition, isJudged } = source;
 			const sent = progress.get(sentKey(partition.topic, partition.number));
-			if (isJudged || sent?.topicId !== flow.topic.id || sent.position.next > partition.lastStableOffset) continue;
+			if (isJudged || sent?.topicId !== flow.topic.id) continue;
+			source.isAhead = sent.position.next > partition.lastStableOffset;
+			if (source.isAhead) continue;
 			source.position = sent.position;
 			source.sent = { to: sent.to, toId: sent.toId };
 			source.isDirty = true;
 			source.readySinceMs = undefined;
 			this.look(source, Number.NEGATIVE_INFINITY);
+		}
+	}
+
+	/**
+	 * What it says of topics that the rules leave out in this run goes into their rows at once: what this run notes of its own
+	 * progress stands for theirs too, and a later run may have them again.
+	 */
+	#learnOfOthers(progress: ReadonlyMap<string, Sent>): void {
+		for (const [key, { topicId, position, to, toId }] of progress) {
+			const [topic, number] = key.split("/") as [string, string];
+			if (this.flows.has(topic) || this.#broker.topics.get(topic)?.id !== topicId) continue;
+			this.#rows.setPosition(topicId, Number(number), { position, sent: { to, toId } });
 		}
 	}
 
@@ -217,6 +234,15 @@ export class Sources {
 		source.position = position;
 		source.flow.counters.lost += lost;
 		source.isDirty = true;
+	}
+
+	/** Whether a person has to decide about progress that is in no row: a later run has to see it too. */
+	get hasUndecided(): boolean {
+		for (const { isJudged, isAhead, flow } of this.#sources.values()) {
+			if (isJudged) continue;
+			if (isAhead || (flow.problem !== undefined && flow.problem.retryAtMs === undefined)) return true;
+		}
+		return false;
 	}
 
 	of(partition: Partition): Source | undefined {

@@ -101,8 +101,9 @@ export const UPSTREAM_KEYS = {
 		unit: "count",
 		minimum: 1,
 		maximum: 9,
-		fallback: 3,
-		documentation: "Of zstd: higher ones take more time for fewer bytes.",
+		fallback: 9,
+		documentation:
+			"Of zstd: higher ones take more time for fewer bytes. A backlog that waits for the compressor, not for the link, is compressed with 3 at most.",
 	},
 	"upstream.linger.ms": {
 		kind: "integer",

@@ -46,7 +46,7 @@ export class SkippingClock implements Clock {
 		});
 	}
 
-	skip(ms: number): void {
+	advance(ms: number): void {
 		this.#aheadMs += ms;
 		for (const pending of this.#pending) {
 			pending.timer.cancel();

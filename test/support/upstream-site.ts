@@ -2,15 +2,16 @@
  * A gateway that replicates to a hub, both Headwater and both in this process, over sockets: with data directories that can
  * be killed and copied, and clocks that can be moved ahead. What a hub has is read as any consumer with read_committed does.
  */
-import { Cluster } from "../../bridge/upstream/client/cluster.ts";
+
 import { listOffset } from "../../bridge/upstream/client/admin.ts";
+import { Cluster } from "../../bridge/upstream/client/cluster.ts";
 import { CommittedView } from "../../bridge/upstream/client/committed.ts";
 import { fetchPartition } from "../../bridge/upstream/client/fetch.ts";
 import { tcpDial } from "../../bridge/upstream/client/tcp.ts";
 import type { Dial, Transport } from "../../bridge/upstream/client/transport.ts";
 import { Compressor } from "../../bridge/upstream/shipment/compress.ts";
 import { Upstream } from "../../bridge/upstream/upstream.ts";
-import { type Clock, systemClock } from "../../src/base/clock.ts";
+import { systemClock } from "../../src/base/clock.ts";
 import { NodeDisk } from "../../src/base/disk.ts";
 import { silentLogger } from "../../src/base/logger.ts";
 import { systemRandom } from "../../src/base/random.ts";
@@ -24,7 +25,7 @@ import { loadConfig } from "../../src/config/load.ts";
 import { readYaml } from "../../src/config/yaml-file.ts";
 import type { Partition } from "../../src/log/partition.ts";
 import { decodeRecords, encodeBatch, type LogRecord, readBatchHeader } from "../../src/record/batch.ts";
-import { KafkaGateway } from "./kafka-gateway.ts";
+import { KafkaGateway, type KafkaGatewayOptions } from "./kafka-gateway.ts";
 import { SkippingClock } from "./skipping-clock.ts";
 
 type Settings = Readonly<Record<string, unknown>>;
@@ -44,9 +45,29 @@ export function numbers(from: number, to: number): string[] {
 	return Array.from({ length: to - from }, (_, i) => `n${from + i}`);
 }
 
+/** Where nobody is given a port who asks for any: a hub that is down for a while finds its own again. */
+const LOWEST_PORT = 12_000;
+const PORTS = 18_000;
+
+export function lastingPort(): number {
+	return LOWEST_PORT + (systemRandom.u32() % PORTS);
+}
+
 const LOOK_MS = 5;
 const PATIENCE_MS = 20_000;
 const FETCH_BYTES = 1024 * 1024;
+
+/** On one of these ports, which somebody may hold for a moment. */
+async function listening(nextPort: () => number, options: KafkaGatewayOptions): Promise<KafkaGateway> {
+	for (;;) {
+		try {
+			return await KafkaGateway.start({ ...options, kafka: { port: nextPort() } });
+		} catch (error) {
+			if (!String(error).includes("EADDRINUSE")) throw error;
+			await new Promise((resolve) => setTimeout(resolve, 50));
+		}
+	}
+}
 
 /** The central cluster. */
 export class Hub {
@@ -54,7 +75,7 @@ export class Hub {
 
 	static async start(port?: number): Promise<Hub> {
 		const hub = new Hub();
-		hub.gateway = await KafkaGateway.start(port === undefined ? {} : { kafka: { port } });
+		hub.gateway = await listening(port === undefined ? lastingPort : () => port, {});
 		return hub;
 	}
 
@@ -78,7 +99,21 @@ export class Hub {
 	async restart(whileDown: () => Promise<void> | void = () => undefined): Promise<void> {
 		await this.gateway.kill();
 		await whileDown();
-		await this.gateway.start();
+		await this.comeBack();
+	}
+
+	/** After `gateway.kill()`, on the port that it had, which somebody may hold for a moment. */
+	async comeBack(): Promise<void> {
+		for (;;) {
+			try {
+				await this.gateway.start();
+				return;
+			} catch (error) {
+				if (!String(error).includes("EADDRINUSE")) throw error;
+				await this.gateway.kill();
+				await new Promise((resolve) => setTimeout(resolve, 50));
+			}
+		}
 	}
 
 	/** What a consumer with read_committed gets, partition by partition. */
@@ -99,7 +134,8 @@ export class Hub {
 					const options = { isolation: "committed", maxBytes: FETCH_BYTES, maxWaitMs: 100, signal } as const;
 					const fetched = await fetchPartition(cluster, topic, partition, offset, options);
 					offset = view.walk(fetched, offset, (bytes, position) => {
-						for (const { offset: _, ...record } of decodeRecords(bytes, position)) arrived.push({ ...record, partition });
+						for (const { offset: _, ...record } of decodeRecords(bytes, position))
+							arrived.push({ ...record, partition });
 					});
 				}
 			}
@@ -118,10 +154,7 @@ export class Hub {
 	async putBack({ files, image }: { files: ReadonlyMap<string, Buffer>; image: Buffer | undefined }): Promise<void> {
 		const { port } = this;
 		await this.gateway.stop();
-		this.gateway = await KafkaGateway.start({
-			...{ kafka: { port }, files },
-			...(image === undefined ? {} : { catalogImage: image }),
-		});
+		this.gateway = await listening(() => port, { files, ...(image === undefined ? {} : { catalogImage: image }) });
 	}
 
 	async stop(): Promise<void> {
@@ -155,14 +188,13 @@ export class Site {
 		});
 		site.clock = new SkippingClock();
 		const image = copyOf?.gateway.catalogImage;
-		const clock: Clock = {
-			now: () => site.clock.now(),
-			monotonic: () => site.clock.monotonic(),
-			after: (...timer) => site.clock.after(...timer),
-			soon: (task) => site.clock.soon(task),
-		};
 		site.gateway = await KafkaGateway.start({
-			...{ clock, kafka: { deleteTopics: true } },
+			// Of each start its own: whoever was killed does not wake up with the next.
+			get clock() {
+				return site.clock;
+			},
+			// Whichever is free, at each start.
+			kafka: { port: 0 },
 			...(copyOf === undefined ? {} : { files: copyOf.gateway.disk.files() }),
 			...(image === undefined ? {} : { catalogImage: image }),
 		});
@@ -291,6 +323,12 @@ export class Site {
 			if (performance.now() - beganMs > PATIENCE_MS) throw new Error(`still ${JSON.stringify(status)}`);
 			await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
 		}
+	}
+
+	/** Its clock runs fast meanwhile: pauses between attempts grow to minutes. */
+	async hurried<T>(work: Promise<T>): Promise<T> {
+		const skipping = setInterval(() => this.clock.advance(500), 10);
+		return work.finally(() => clearInterval(skipping));
 	}
 
 	/** Everything that is not held up has been sent. */

@@ -31,6 +31,15 @@ export function judgeCluster(clusterId: string | undefined, row: SessionRow): vo
 	);
 }
 
+/** Throws Halt where this data directory has replicated under another name. */
+export function judgeName(gatewayId: string, row: SessionRow): void {
+	if (row.gatewayId === undefined || row.gatewayId === gatewayId) return;
+	throw new Halt(
+		`this data directory has replicated as gateway ${row.gatewayId}, and gateway.id is ${gatewayId} now`,
+		`put gateway.id back; or, if the change is meant: ${RESET} --to local goes on where it was, --to earliest sends all that is stored here`,
+	);
+}
+
 /**
  * Throws Halt where somebody else has replicated under this gateway's name since this data directory did. `isWhole`: the whole
  * progress was read, not only what came since this gateway last noted it.
@@ -49,7 +58,7 @@ export function judgeOwner(
 		);
 	}
 	if (owner.identity === id) {
-		if (owner.session === row.confirmed || owner.session === row.attempted) return;
+		if (isKnown(owner, row)) return;
 		throw new Halt(
 			`a copy of this data directory has replicated as gateway ${gatewayId}: a copied card, or a backup that was put back`,
 			`give each gateway a gateway.id of its own, or stop the other one and here: ${RESET} --to progress`,
@@ -64,6 +73,11 @@ export function judgeOwner(
 		`another data directory has replicated as gateway ${gatewayId}: this one is new, or two gateways have the same gateway.id`,
 		`if it replaces the other: ${RESET} --to earliest sends all that is stored here; else set another gateway.id`,
 	);
+}
+
+/** Whether it is a run of this data directory that this data directory remembers. */
+export function isKnown({ session }: Owner, { confirmed, attempted }: SessionRow): boolean {
+	return session === confirmed || session === attempted;
 }
 
 /** A topic of the central cluster. */

@@ -10,8 +10,8 @@ import { zstdFrameBytes } from "../../../src/record/zstd-frame.ts";
 /** `level`: of gzip and zstd. What comes out is not touched any more; `bytes` must not change before. */
 export type Compress = (codec: Codec, bytes: Buffer, level: number | undefined) => Promise<Buffer>;
 
-/** What comes out shares memory in pieces of this size: who keeps it copies it. */
-const CHUNK_BYTES = 64 * 1024;
+/** What comes out shares memory in pieces of this size: who keeps it copies it. Most of what comes out fits one as a whole. */
+const CHUNK_BYTES = 256 * 1024;
 
 export class Compressor {
 	#encoder: Encoder | undefined;

@@ -35,6 +35,8 @@ export interface SealedBatch extends OutgoingBatch {
 	readonly rawBytes: number;
 	/** Of its record `index`, from 0. */
 	sourceOf(index: number): RecordSource;
+	/** Gives its memory back, once: nobody has `batch` any more, no request that may still be on its way either. Whoever cannot tell leaves it. */
+	release(): void;
 }
 
 /** Records from `index` on, up to the next run's, are of that partition; their offsets count from `base`. */
@@ -70,6 +72,7 @@ export class GrowingBatch {
 	/** Header included. */
 	rawBytes = BATCH_HEADER_BYTES;
 	readonly #pool: BufferPool;
+	readonly #sealedPool: BufferPool;
 	#buffer: Buffer;
 	#baseTimestamp = 0;
 	#maxTimestamp = -1;
@@ -78,11 +81,12 @@ export class GrowingBatch {
 	#offsets = new Uint32Array(FIRST_SOURCES);
 	#sealed: Promise<SealedBatch> | undefined;
 
-	/** `firstBytes`: the size that it is likely to get. */
-	constructor(topic: string, partition: number, pool: BufferPool, firstBytes: number) {
+	/** While it grows it has memory of `pool`, sealed of `sealedPool`. `firstBytes`: the size that it is likely to get. */
+	constructor(topic: string, partition: number, pool: BufferPool, sealedPool: BufferPool, firstBytes: number) {
 		this.topic = topic;
 		this.partition = partition;
 		this.#pool = pool;
+		this.#sealedPool = sealedPool;
 		this.#buffer = pool.take(firstBytes);
 	}
 
@@ -140,8 +144,10 @@ export class GrowingBatch {
 		const plain = raw.subarray(BATCH_HEADER_BYTES);
 		const compressed = codec === "none" ? plain : await compress(codec, plain, level);
 		const isShorter = compressed.length < plain.length;
-		// Of its own size: what waits to be sent holds no more memory than it must.
-		const batch = Buffer.allocUnsafeSlow(BATCH_HEADER_BYTES + Math.min(compressed.length, plain.length));
+		const sealedPool = this.#sealedPool;
+		const sizeBytes = BATCH_HEADER_BYTES + Math.min(compressed.length, plain.length);
+		const memory = sealedPool.take(sizeBytes);
+		const batch = memory.subarray(0, sizeBytes);
 		(isShorter ? compressed : plain).copy(batch, BATCH_HEADER_BYTES);
 		this.#writeHeader(batch, isShorter ? codec : "none");
 		this.#pool.give(this.#buffer);
@@ -152,7 +158,7 @@ export class GrowingBatch {
 			if (run === undefined || index >= count) throw new RangeError(`record ${index} of ${count}`);
 			return { partition: run.partition, offset: run.base + (offsets[index] as number) };
 		};
-		return { topic, partition, batch, count, rawBytes, sourceOf };
+		return { topic, partition, batch, count, rawBytes, sourceOf, release: () => sealedPool.give(memory) };
 	}
 
 	#writeHeader(batch: Buffer, codec: Codec): void {

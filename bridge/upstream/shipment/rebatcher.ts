@@ -35,8 +35,9 @@ interface Work {
 	readonly lanes: Lane[];
 }
 
-/** Memory that is kept from shipment to shipment. */
+/** Memory that is kept from shipment to shipment: for batches that grow, and for those that are compressed. */
 const IDLE_BYTES_MAX = 4 * 1024 * 1024;
+const SEALED_IDLE_BYTES_MAX = 2 * 1024 * 1024;
 /** A shipment smaller than this is one of a trickle, for which nothing need be kept. */
 const TRICKLE_BYTES = 64 * 1024;
 /** Where nothing is known about how many records there will be. */
@@ -44,7 +45,10 @@ const FIRST_BYTES = 4096;
 
 export class Rebatcher {
 	readonly #options: RebatcherOptions;
+	/** For what is sealed from now on. */
+	level: number | undefined;
 	readonly #pool = new BufferPool(IDLE_BYTES_MAX);
+	readonly #sealedPool = new BufferPool(SEALED_IDLE_BYTES_MAX);
 	/** By topic there. */
 	#topics = new Map<string, Lane[]>();
 	#rawBytes = 0;
@@ -52,6 +56,7 @@ export class Rebatcher {
 
 	constructor(options: RebatcherOptions) {
 		this.#options = options;
+		this.level = options.level;
 	}
 
 	/** Of all batches so far, before compression, their headers included. */
@@ -133,7 +138,8 @@ export class Rebatcher {
 		if (this.#records > 0 && this.#rawBytes + bytes > rawBytesMax) return false;
 		if (batch !== undefined) this.#full(batch);
 		// Where one became full, the next is likely to.
-		batch = new GrowingBatch(target.topic, number, this.#pool, Math.max(FIRST_BYTES, batch?.rawBytes ?? 0));
+		const firstBytes = Math.max(FIRST_BYTES, batch?.rawBytes ?? 0);
+		batch = new GrowingBatch(target.topic, number, this.#pool, this.#sealedPool, firstBytes);
 		batch.append(view, bodyBytes, partition);
 		lane.push(batch);
 		this.#added(bytes);
@@ -142,9 +148,9 @@ export class Rebatcher {
 
 	/** It is compressed while the rest is read: that takes less time, and memory for fewer that are not. */
 	#full(batch: GrowingBatch): void {
-		const { codec, level, compress } = this.#options;
+		const { codec, compress } = this.#options;
 		// `seal` tells.
-		batch.seal(codec, level, compress).catch(() => {});
+		batch.seal(codec, this.level, compress).catch(() => {});
 	}
 
 	#added(bytes: number): void {
@@ -171,11 +177,15 @@ export class Rebatcher {
 		this.#topics = new Map();
 		this.#rawBytes = 0;
 		this.#records = 0;
-		const { codec, level, compress } = this.#options;
+		const { codec, compress } = this.#options;
+		const { level } = this;
 		const sealed: SealedBatch[] = [];
 		for (const lanes of topics.values())
 			for (const lane of lanes) for (const batch of lane ?? []) sealed.push(await batch.seal(codec, level, compress));
-		if (isTrickle) this.#pool.clear();
+		if (isTrickle) {
+			this.#pool.clear();
+			this.#sealedPool.clear();
+		}
 		return sealed;
 	}
 }

@@ -93,6 +93,18 @@ describe("a partition", () => {
 		expect(judge({ sent: sentAt(30), row: rowAt(40) })).toMatch(/up to 30 only, and had it up to 40/);
 	});
 
+	it("goes on behind what retention took of it meanwhile, though the cluster never had it", () => {
+		const trimmed = { ...partition(100), logStartOffset: 60 } as Partition;
+		expect(judge({ sent: sentAt(30), row: rowAt(60) }, trimmed)).toBe("goes on at 30");
+		expect(judge({ sent: sentAt(30), row: rowAt(61) }, trimmed)).toMatch(/up to 60 only, and had it up to 61/);
+	});
+
+	it("takes no topic for another one where a cluster tells no ids", () => {
+		const none = "00000000-0000-0000-0000-000000000000";
+		expect(judge({ sent: sentAt(50, { toId: none }) })).toBe("goes on at 50");
+		expect(judge({ sent: sentAt(50, { toId: "" }) })).toBe("goes on at 50");
+	});
+
 	it("knows what an earlier incarnation had sent that is not here", () => {
 		const restored = partition(
 			100,
