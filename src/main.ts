@@ -144,8 +144,9 @@ export async function startGateway(config: Config, services: { readonly logger: 
 	}
 
 	try {
-		await tiering.start();
+		// First of all, so that retention keeps what is to be sent.
 		await upstream.open(uplink, retainsRecords(mqtt.engine));
+		await tiering.start();
 		listeners.push({ door: "mqtt", address: await mqtt.start() });
 		listeners.push({ door: "native", address: await native.start() });
 		listeners.push({ door: "kafka", address: await kafka.start() });

@@ -44,8 +44,10 @@ type Outcome = "more" | "done" | "full";
 const READ_BYTES = 256 * 1024;
 /** For the object store: others, an alarm among them, must not wait for it. It goes on reading meanwhile. */
 const PATIENCE_MS = 500;
-/** What could not be read is tried again after so long. */
-const RETRY_MS = 1000;
+/** What the object store is to give is asked for again after so long. */
+const LATER_MS = 1000;
+/** What cannot be read for another reason is tried again after so long. */
+const RETRY_MS = 60_000;
 
 /** From `sources` in turn, a piece of each, until there is enough or nothing is left. undefined: there is nothing to send, nor to note. */
 export async function buildShipment(sources: readonly Source[], options: BuildOptions): Promise<Shipment | undefined> {
@@ -93,21 +95,28 @@ async function addPiece(
 		bytes = await partition.read(run.from, READ_BYTES, to, loan.take, PATIENCE_MS);
 	} catch (error) {
 		loan.giveBack();
-		if (!(error instanceof BrokerError)) throw error;
+		const code = error instanceof BrokerError ? error.code : undefined;
 		// Retention was quicker, or the topic was deleted: the next look finds out.
-		if (error.code !== "OFFSET_OUT_OF_RANGE" && error.code !== "UNKNOWN_TOPIC_OR_PARTITION") {
-			source.retryAtMs = clock.monotonic() + RETRY_MS;
-			if (!comesLater(error)) failed(source, error);
-		}
+		if (code === "OFFSET_OUT_OF_RANGE" || code === "UNKNOWN_TOPIC_OR_PARTITION") return "done";
+		const isLater = comesLater(error);
+		source.retryAtMs = clock.monotonic() + (isLater ? LATER_MS : RETRY_MS);
+		if (!isLater) failed(source, error);
 		return "done";
 	}
 	const limits = { batchBytes: Math.min(batchBytes, flow.batchBytesMax), recordsMax: flow.recordsMax };
 	// Where nothing is read, all the rest is damaged, and recorded as lost.
-	const next =
-		bytes.length === 0
-			? to
-			: rebatcher.add(partition, bytes, run.from, to, targetOf(source), limits, excludedOf(source), rawBytes);
-	loan.giveBack();
+	let next = to;
+	try {
+		if (bytes.length > 0)
+			next = rebatcher.add(partition, bytes, run.from, to, targetOf(source), limits, excludedOf(source), rawBytes);
+	} catch (error) {
+		// The next shipment is built without it.
+		source.retryAtMs = clock.monotonic() + RETRY_MS;
+		failed(source, error);
+		throw error;
+	} finally {
+		loan.giveBack();
+	}
 	if (next === run.from) return "full";
 	moves.set(source, sent(position, run.from, Math.min(next, to)));
 	return flow.recordsMax === Number.POSITIVE_INFINITY ? "more" : "done";

@@ -133,12 +133,11 @@ export class Replicator {
 	/** Topics were made, deleted, or given partitions. */
 	topicsChanged(): void {
 		this.#follows = false;
-		const { sources, broker } = this.#services;
 		try {
 			// At once, whatever is waited for: retention is to leave what they get.
-			sources.follow();
-		} catch (error) {
-			broker.logger.debug("topics are followed with the next turn", { error: String(error) });
+			this.#services.sources.follow();
+		} catch {
+			// With the next turn, then.
 		}
 		this.#wake.set();
 	}
@@ -313,12 +312,8 @@ export class Replicator {
 	#arrived({ moves, records, rawBytes, wireBytes }: Shipment): void {
 		const { broker, sources, rejections } = this.#services;
 		for (const [source, position] of moves) {
-			const { flow } = source;
 			const offsets = lagOf(source.position, position.next) - lagOf(position, position.next);
-			flow.counters.records += offsets;
-			flow.counters.bytes += offsets * flow.recordBytes;
-			flow.recordsMax *= 2;
-			if (records > 0) flow.recordBytes = (flow.recordBytes * 3 + rawBytes / records) / 4;
+			source.flow.arrived(offsets, records > 0 ? rawBytes / records : undefined);
 			this.#moved(source, position);
 			sources.served(source);
 			rejections.passed(source);
@@ -491,7 +486,7 @@ export class Replicator {
 		if (this.#problem?.message === message) return;
 		this.#problem = { sinceMs: this.#problem?.sinceMs ?? clock.now(), message, action };
 		logger.warn("replication to the central cluster is held up", {
-			message,
+			problem: message,
 			...(action === undefined ? {} : { action }),
 		});
 	}

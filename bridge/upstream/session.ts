@@ -291,7 +291,9 @@ export class Session {
 		const place = this.#place as ProgressPlace;
 		let read: Progress;
 		try {
-			read = await readOwnProgress(cluster, place, from, { clock: broker.clock, signal, until });
+			// Who takes over writes it all anew.
+			const how = { clock: broker.clock, signal, until, skipsUnreadable: takesOver };
+			read = await readOwnProgress(cluster, place, from, how);
 		} catch (error) {
 			if (!(error instanceof RangeError)) throw error;
 			throw new Halt(
@@ -313,6 +315,7 @@ export class Session {
 		this.#progress = progress;
 		// Who takes the name over is told where each partition goes on.
 		if (!takesOver) this.#services.sources.learn(progress.sent);
+		else if (!this.isOfCopy) this.#services.sources.learnOfOthers(progress.sent);
 	}
 
 	/** Whether the last transaction arrived. */
@@ -321,8 +324,16 @@ export class Session {
 		if (doubt === undefined) return;
 		const { broker, cluster } = this.#services;
 		const { offset, producerId, committed } = doubt;
-		if (await isCommitted(cluster, this.#place as ProgressPlace, offset, producerId, { clock: broker.clock, signal }))
-			committed();
+		try {
+			if (await isCommitted(cluster, this.#place as ProgressPlace, offset, producerId, { clock: broker.clock, signal }))
+				committed();
+		} catch (error) {
+			// The progress topic is another one, or was cut: what it has is to be read as at the beginning.
+			const isGone =
+				error instanceof KafkaError && (error.errorClass === "topic" || error.name_ === "OFFSET_OUT_OF_RANGE");
+			if (isGone) this.#progress = undefined;
+			throw error;
+		}
 		this.#doubt = undefined;
 	}
 

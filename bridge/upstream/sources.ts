@@ -11,6 +11,8 @@ import { type Sent, sentKey } from "./progress/progress-record.ts";
 
 /** Until one was sent: of a record as it is stored, in bytes. */
 const RECORD_BYTES = 100;
+/** Who sends so many at a time looks for a bad record no longer. */
+const RECORDS_MANY = 100_000;
 
 /** A local topic on its way. */
 export class Flow {
@@ -34,6 +36,14 @@ export class Flow {
 		this.topic = topic;
 		this.rule = rule;
 		this.to = to;
+	}
+
+	/** So many offsets of it, of records of so many bytes, where there were any. */
+	arrived(offsets: number, recordBytes: number | undefined): void {
+		this.counters.records += offsets;
+		this.counters.bytes += offsets * this.recordBytes;
+		this.recordsMax = this.recordsMax < RECORDS_MANY ? this.recordsMax * 2 : Number.POSITIVE_INFINITY;
+		if (recordBytes !== undefined) this.recordBytes = (this.recordBytes * 3 + recordBytes) / 4;
 	}
 }
 
@@ -200,7 +210,7 @@ export class Sources {
 	 * so that a note is never older than the progress that it stands for.
 	 */
 	learn(progress: ReadonlyMap<string, Sent>): void {
-		this.#learnOfOthers(progress);
+		this.learnOfOthers(progress);
 		for (const source of this.#sources.values()) {
 			const { flow, partition, isJudged } = source;
 			const sent = progress.get(sentKey(partition.topic, partition.number));
@@ -219,7 +229,7 @@ export class Sources {
 	 * What it says of topics that the rules leave out in this run goes into their rows at once: what this run notes of its own
 	 * progress stands for theirs too, and a later run may have them again.
 	 */
-	#learnOfOthers(progress: ReadonlyMap<string, Sent>): void {
+	learnOfOthers(progress: ReadonlyMap<string, Sent>): void {
 		for (const [key, { topicId, position, to, toId }] of progress) {
 			const [topic, number] = key.split("/") as [string, string];
 			if (this.flows.has(topic) || this.#broker.topics.get(topic)?.id !== topicId) continue;
@@ -257,10 +267,6 @@ export class Sources {
 	neededFrom(partition: Partition): number | undefined {
 		const source = this.of(partition);
 		return source === undefined ? undefined : lowestOf(source.position);
-	}
-
-	leave(): void {
-		for (const source of this.#sources.values()) source.leave();
 	}
 }
 

@@ -126,8 +126,6 @@ export class Upstream implements UpstreamAdmin {
 		await this.#receiving;
 		this.#charge(0);
 		this.#cluster.close();
-		this.#sources.leave();
-		this.#services.broker.log.holders.remove(this.#holder);
 		this.#services.uplink.settle();
 	}
 

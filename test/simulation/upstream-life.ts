@@ -1,30 +1,41 @@
 /**
  * Seeded lives of a gateway that replicates to a model of a Kafka cluster, over a link that fails in every way: records with
  * and without keys, transactions here, crashes at any instant, brokers that crash, leaders and coordinators that move, ids that
- * expire, topics that grow, records that are not wanted there. In the end what is committed there is what is stored here.
+ * expire, topics that grow, are made anew here and there, records that are not wanted there or that retention takes, budgets
+ * that are used up, rules that change, and a person who does what the status says. In the end what is committed there is what
+ * is stored here.
  */
+import { Cluster } from "../../bridge/upstream/client/cluster.ts";
+import { Producer } from "../../bridge/upstream/client/producer.ts";
 import type { UpstreamOptions } from "../../bridge/upstream/options.ts";
+import { progressPlace } from "../../bridge/upstream/progress/read-progress.ts";
 import { Upstream } from "../../bridge/upstream/upstream.ts";
 import { SimulatedClock } from "../../src/base/clock-simulated.ts";
+import { silentLogger } from "../../src/base/logger.ts";
 import { SimulatedRandom } from "../../src/base/random-simulated.ts";
 import { openUplink } from "../../src/broker/uplink.ts";
-import type { UpstreamStatus } from "../../src/broker/upstream-admin.ts";
+import type { ResetTo, UpstreamStatus } from "../../src/broker/upstream-admin.ts";
 import type { UpstreamTopicRule } from "../../src/config/definition.ts";
+import { deleteRecordsBefore } from "../../src/log/delete-records.ts";
 import type { Partition } from "../../src/log/partition.ts";
+import { encodeBatch } from "../../src/record/batch.ts";
 import { encodeHeadersBlock, encodeKeyBlock } from "../../src/record/builder.ts";
 import { compress } from "../../src/record/compression.ts";
 import { TransactionalWriter } from "../support/transactional-writer.ts";
 import { CALM, ROUGH } from "./kafka-cluster/faults.ts";
 import { KafkaModel } from "./kafka-cluster/kafka-model.ts";
 import { Violation } from "./log-model.ts";
+import { UpstreamBook } from "./upstream-book.ts";
+import { UpstreamComparison } from "./upstream-comparison.ts";
+import { BOOKED, COMPARED, GATEWAY, SMALL_BYTES } from "./upstream-topics.ts";
 import { World } from "./world.ts";
 
-export const GATEWAY = "gw";
 const POWER = /the power|disk is off/;
 const DAY_MS = 86_400_000;
-/** Of the central topic "small". */
-const SMALL_BYTES = 600;
 const NO_LIMIT = { bytesPerSecond: 0, bytesPerDay: 0, bytesPerMonth: 0, reservePercent: 0 };
+const PROGRESS = "__headwater_progress";
+/** A reset waits for what is under way, and that for the cluster. */
+const RESET_STEPS = 40;
 /** Simulated time in which everything must have arrived once all is well: time-outs and waits are minutes at most. */
 const ARRIVAL_STEPS = 400;
 const ARRIVAL_STEP_MS = 15_000;
@@ -58,11 +69,12 @@ export class UpstreamLife {
 			arrived: 0,
 			aside: 0,
 			grown: 0,
+			...{ resets: 0, plans: 0, deleted: 0, remade: 0, renewed: 0, others: 0, ledger: 0 },
 		},
 	};
 	upstream: Upstream | undefined;
 	readonly #options: UpstreamLifeOptions;
-	readonly #rules: readonly UpstreamTopicRule[];
+	readonly #book: UpstreamBook;
 	/** Topics there that got more partitions: a key's records may be in two of them. */
 	readonly #grown = new Set<string>();
 	#number = 0;
@@ -82,11 +94,20 @@ export class UpstreamLife {
 			topicDefaults: { "log.segment.bytes": "8192", "log.retention.ms": "-1" },
 		});
 		this.model = new KafkaModel({ clock: this.clock, random: this.random, brokers: this.random.between(1, 3) });
-		this.#rules = [
-			{ ...RULE, topic: "alarms", priority: "high" },
-			{ ...RULE, topic: "live", order: "live-first" },
-			{ ...RULE, topic: "same", partitioner: "same", priority: "low" },
-			{ ...RULE, topic: "*" },
+		this.#book = new UpstreamBook(() => this.world.broker);
+	}
+
+	/** They may be others after each start. */
+	#rules(isLast: boolean): readonly UpstreamTopicRule[] {
+		const { random } = this;
+		const isUsual = isLast || random.chance(0.7);
+		return [
+			{ ...RULE, topic: "alarms", priority: isUsual ? "high" : "low" },
+			{ ...RULE, topic: "live", order: isUsual ? "live-first" : "oldest-first" },
+			{ ...RULE, topic: "same", partitioner: "same", priority: isUsual ? "low" : "normal" },
+			// What nobody needs retention takes without a word.
+			{ ...RULE, topic: "kept" },
+			{ ...RULE, topic: isUsual || random.chance(0.5) ? "*" : "t*" },
 		];
 	}
 
@@ -97,6 +118,10 @@ export class UpstreamLife {
 		this.#addTopic("live", 2);
 		this.#addTopic("same", 2);
 		this.#addTopic("small", 1);
+		const config = { "segment.bytes": "4096", "retention.bytes": this.random.pick(["0", "4096", "12000"]) };
+		this.world.broker.topics.create({ name: "kept", partitions: 2, config });
+		this.#addTopic("remade", 2);
+		this.#addTopic("renewed", 1);
 		this.model.createTopic(`${GATEWAY}.small`, 2, { "max.message.bytes": String(SMALL_BYTES) });
 		if (this.random.chance(0.5)) this.model.createTopic(`${GATEWAY}.telemetry`, this.random.between(1, 5));
 		for (let step = this.#options.steps ?? 60; step > 0; step--) {
@@ -110,14 +135,17 @@ export class UpstreamLife {
 		this.world.broker.topics.create({ name, partitions });
 	}
 
-	async begin(): Promise<void> {
-		const { world } = this;
+	async begin(isLast = false): Promise<void> {
+		const { world, random } = this;
+		const isPoor = !isLast && random.chance(0.2);
+		const limits = isPoor ? { ...NO_LIMIT, bytesPerDay: random.pick([3000, 20_000]), reservePercent: 20 } : NO_LIMIT;
 		for (;;) {
 			try {
 				world.start();
 				const { broker } = world;
-				const services = { broker, uplink: openUplink(broker, NO_LIMIT), retain: undefined };
-				this.upstream = await world.finish(Upstream.open(services, this.#upstreamOptions()));
+				const services = { broker, uplink: openUplink(broker, limits), retain: undefined };
+				this.upstream = await world.finish(Upstream.open(services, this.#upstreamOptions(isLast)));
+				this.#book.forgetLost();
 				break;
 			} catch (error) {
 				if (!world.disk.off) throw error;
@@ -129,12 +157,12 @@ export class UpstreamLife {
 		this.upstream.start();
 	}
 
-	#upstreamOptions(): UpstreamOptions {
+	#upstreamOptions(isLast: boolean): UpstreamOptions {
 		const { random, model } = this;
 		return {
 			...{ gatewayId: GATEWAY, version: "0.0.0", servers: model.bootstrap, dial: model.dial, sasl: undefined },
 			mode: this.#options.mode ?? "exactly-once",
-			...{ topics: this.#rules, downlink: [], codec: random.pick(["none", "gzip"]), level: 1 },
+			...{ topics: this.#rules(isLast), downlink: [], codec: random.pick(["none", "gzip"]), level: 1 },
 			compress: async (codec, bytes, level) => compress(codec, bytes, level),
 			lingerMs: random.pick([0, 1000, 5000]),
 			batchBytes: random.pick([500, 5000, 262_144]),
@@ -143,7 +171,7 @@ export class UpstreamLife {
 			...{ requestTimeoutMs: random.pick([3000, 30_000]), window: "" },
 			...{ createTopics: true, replicationFactor: -1, partitions: -1, transactionalId: "headwater-gw" },
 			...{ progressTopic: "__headwater_progress", progressPartitions: 3, quarantineTopic: "__headwater_quarantine" },
-			holdFreeBytes: 0,
+			holdFreeBytes: random.pick([0, 0, 2 ** 51]),
 		};
 	}
 
@@ -153,6 +181,7 @@ export class UpstreamLife {
 			...{ append: 30, transaction: 6, commit: 8, time: 20, longTime: 3, checkpoint: 4, unwanted: 3 },
 			...{ rough: 4, calm: 6, cut: 5, restore: 8, leader: 2, coordinator: 2, brokerCrash: 2, expire: 1, grow: 1 },
 			...{ other: 3, pause: 1, resume: 3, arm: 4, crash: 3, stop: 1 },
+			...{ plan: 2, reset: 2, person: 3, retention: 3, delete: 2, remake: 1, renew: 0.5 },
 		});
 		this.#tell(what);
 		try {
@@ -173,10 +202,17 @@ export class UpstreamLife {
 			else if (what === "expire") this.#expire();
 			else if (what === "grow") this.#grow();
 			else if (what === "other") await this.#otherWrites();
+			else if (what === "plan") this.#reset(random.pick([undefined, "telemetry"]), "progress", true);
+			else if (what === "reset") this.#reset(random.pick([undefined, "telemetry", "live"]), "progress", false);
+			else if (what === "person") await this.#person();
+			else if (what === "retention") world.broker.enforceRetention();
+			else if (what === "delete") this.#deleteRecords();
+			else if (what === "remake") this.#remake();
+			else if (what === "renew") this.#renew();
 			else if (what === "pause") await world.finish((this.upstream as Upstream).pause());
 			else if (what === "resume") await world.finish((this.upstream as Upstream).resume());
 			else if (what === "arm") world.disk.stopAfter(random.between(1, 100));
-			else if (what === "stop") await this.#stop();
+			else if (what === "stop") await this.restart();
 			else world.disk.stop();
 		} catch (error) {
 			if (error instanceof Violation || (!world.disk.off && !POWER.test(String(error)))) throw error;
@@ -194,7 +230,8 @@ export class UpstreamLife {
 
 	#append(): void {
 		const { random } = this;
-		const topic = random.pick(["telemetry", "alarms", "live", "same", "small"]);
+		const topic = random.pick([...COMPARED, ...BOOKED]);
+		if (this.world.broker.topics.get(topic) === undefined) return;
 		for (let i = random.between(1, 12); i > 0; i--) this.append(topic, random.between(1, 80));
 	}
 
@@ -204,7 +241,8 @@ export class UpstreamLife {
 		const key = this.random.chance(0.2) ? null : Buffer.from(`${partition.number}-${this.random.between(0, 4)}`);
 		const value = Buffer.from(`${topic}/${this.#number++}/${"x".repeat(bytes)}`);
 		const headers = encodeHeadersBlock(this.random.chance(0.2) ? [{ key: "h", value: Buffer.from("1") }] : []);
-		partition.appendRecord(timestamp, encodeKeyBlock(key), value, 0, value.length, headers);
+		const offset = partition.appendRecord(timestamp, encodeKeyBlock(key), value, 0, value.length, headers);
+		if (BOOKED.includes(topic)) this.#book.note(topic, partition, offset, String(value));
 		this.tally.records++;
 	}
 
@@ -249,15 +287,106 @@ export class UpstreamLife {
 
 	/** What other gateways do in the progress topic: open transactions that hold back what is stable. */
 	async #otherWrites(): Promise<void> {
-		await Promise.resolve();
+		const { model, clock, random } = this;
+		const topic = model.topics.get(PROGRESS);
+		if (topic === undefined || topic.knownAtMs > clock.monotonic()) return;
+		this.tally.others++;
+		const producer = this.#otherProducer(`headwater-other-${random.between(0, 2)}`);
+		const partition = random.between(0, topic.partitions.length - 1);
+		const outcome = random.pick(["commit", "abort", "nothing"] as const);
+		const work = writeProgress(producer, partition, `sent/other/t/${random.between(0, 3)}`, {}, outcome);
+		void work.catch(() => undefined);
+		await clock.advance(random.pick([10, 1000]));
 	}
 
-	async #stop(): Promise<void> {
+	/** Of somebody who writes where the gateway's progress is. */
+	async writeProgress(gateway: string, key: string, value: object): Promise<void> {
+		const { partitions } = this.model.topics.get(PROGRESS) as { partitions: readonly unknown[] };
+		const { partition } = progressPlace(PROGRESS, partitions.length, gateway);
+		await this.world.finish(writeProgress(this.#otherProducer("somebody"), partition, key, value, "commit"));
+	}
+
+	#otherProducer(transactionalId: string): Producer {
+		const { model, clock, random } = this;
+		const times = { requestTimeoutMs: 3000, connectTimeoutMs: 3000, metadataMaxAgeMs: 60_000 };
+		const cluster = new Cluster({
+			...{ bootstrap: model.bootstrap, clientId: "other", dial: model.dialAs("other"), sasl: undefined },
+			...{ clock, random, logger: silentLogger, ...times },
+		});
+		const transactionTimeoutMs = random.pick([5000, 60_000]);
+		const more = { transactionTimeoutMs, deliveryTimeoutMs: 10_000 };
+		return new Producer(cluster, { transactionalId, clock, random, ...times, ...more });
+	}
+
+	/** As a person does: nobody waits for it here. */
+	#reset(topic: string | undefined, to: ResetTo, dryRun: boolean): Promise<void> {
+		if (dryRun) this.tally.plans++;
+		else this.tally.resets++;
+		return (this.upstream as Upstream)
+			.reset({ topic, to, dryRun })
+			.then(() => this.#tell(`reset ${topic} is done`))
+			.catch((error: unknown) => this.#tell(`reset ${topic}: ${String(error)}`));
+	}
+
+	/** Does what the status says is to be done. Returns whether there was anything. */
+	async #person(): Promise<boolean> {
+		const status = await this.status();
+		let acted = false;
+		for (const { action } of [status, ...status.topics].map(({ problem }) => problem ?? { action: undefined })) {
+			const command = /headwater upstream reset(?: --topic (\S+))? --to progress/.exec(action ?? "");
+			if (command === null) continue;
+			const [, topic] = command;
+			acted = true;
+			this.#tell(`person: ${action}`);
+			await this.#waitFor(this.#reset(topic, "progress", false));
+		}
+		return acted;
+	}
+
+	async #waitFor(work: Promise<void>): Promise<void> {
+		let isOver = false;
+		void work.then(() => {
+			isOver = true;
+		});
+		for (let i = 0; i < RESET_STEPS && !isOver && !this.world.disk.off; i++) await this.clock.advance(5000);
+	}
+
+	#deleteRecords(): void {
+		const partition = this.partition("kept");
+		const { logStartOffset, highWatermark } = partition;
+		if (highWatermark <= logStartOffset) return;
+		this.tally.deleted++;
+		deleteRecordsBefore(this.world.log, partition, this.random.between(logStartOffset, highWatermark));
+	}
+
+	/** The topic here is deleted and made anew: what was not sent of it is lost. */
+	#remake(): void {
+		this.tally.remade++;
+		this.#book.close("remade");
+		const { topics } = this.world.broker;
+		// A crash may have left it so.
+		if (topics.get("remade") !== undefined) topics.delete("remade");
+		this.#addTopic("remade", this.random.between(1, 3));
+	}
+
+	/** The topic there is deleted, and perhaps made anew. */
+	#renew(): void {
+		const name = `${GATEWAY}.renewed`;
+		const topic = this.model.topics.get(name);
+		if (topic === undefined || topic.knownAtMs > this.clock.monotonic()) return;
+		this.tally.renewed++;
+		this.model.deleteTopic(name);
+		if (this.random.chance(0.7)) this.model.createTopic(name, 1);
+		this.#book.close("renewed");
+	}
+
+	/** In good order. */
+	async restart(isLast = false): Promise<void> {
 		const { world } = this;
 		await world.finish((this.upstream as Upstream).stop(), 5000);
 		await world.stop();
 		this.model.clientDied();
-		await this.begin();
+		await this.begin(isLast);
 	}
 
 	async #crash(): Promise<void> {
@@ -275,8 +404,10 @@ export class UpstreamLife {
 		this.#tell("end");
 		this.world.disk.stopAfter(Number.POSITIVE_INFINITY);
 		this.model.calm();
+		await this.restart(true);
 		await this.world.finish((this.upstream as Upstream).resume());
 		await this.settle();
+		for (let i = 0; i < 10 && (await this.#person()); i++) await this.settle();
 		const status = await this.status();
 		const lag = status.topics.reduce((sum, { lagRecords }) => sum + lagRecords, 0);
 		if (lag > 0)
@@ -285,116 +416,33 @@ export class UpstreamLife {
 			);
 		this.model.settle();
 		if (this.model.complaints.length > 0) throw new Violation(this.model.complaints.join("\n"));
-		await this.#compare();
+		await new UpstreamComparison({
+			...{ world: this.world, model: this.model, book: this.#book, tally: this.tally, grown: this.#grown },
+			...{ clock: this.clock, isExact: (this.#options.mode ?? "exactly-once") === "exactly-once" },
+		}).run();
 	}
 
 	/** Lets time pass until nothing is left to be sent. */
 	async settle(): Promise<void> {
 		for (let i = 0; i < ARRIVAL_STEPS; i++) {
 			await this.clock.advance(ARRIVAL_STEP_MS);
-			const { topics } = await this.status();
-			if (topics.every(({ lagRecords }) => lagRecords === 0)) return;
+			const { topics, state } = await this.status();
+			if (state === "halted") return;
+			if (topics.every(({ lagRecords, problem }) => lagRecords === 0 || /reset/.test(problem?.action ?? ""))) return;
 		}
-	}
-
-	async #compare(): Promise<void> {
-		const { partitions: observed } = await this.#observe();
-		const quarantined = new Set(observed.get("__headwater_quarantine-0")?.map(({ origin }) => origin) ?? []);
-		for (const topic of ["telemetry", "alarms", "live", "same", "small"]) {
-			const here: string[] = [];
-			const aside: string[] = [];
-			for (const [name, records] of observed) {
-				if (name.replace(/-\d+$/, "") !== topic) continue;
-				for (const { line, place } of records) (quarantined.has(place) ? aside : here).push(line);
-			}
-			this.#compareTopic(topic, here, aside);
-			for (const line of aside) {
-				const [, bytes, timestamp] = line.slice(line.indexOf("=") + 1).split(" ");
-				const isUnwanted = topic === "small" ? Number(bytes) > SMALL_BYTES / 2 : Number(timestamp) > this.clock.now();
-				if (!isUnwanted) throw new Violation(`${topic}: ${line} is in quarantine for nothing`);
-				this.tally.aside++;
-			}
-		}
-	}
-
-	#compareTopic(topic: string, here: readonly string[], aside: readonly string[]): void {
-		const name = `${GATEWAY}.${topic}`;
-		const there = new Map<string, number>();
-		const order = new Map<string, string[]>();
-		for (const index of (this.model.topics.get(name)?.partitions ?? []).keys())
-			for (const { key, value, timestamp, headers } of this.model.committed(name, index)) {
-				const line = lineOf(key, value as Buffer, timestamp, headers);
-				there.set(line, (there.get(line) ?? 0) + 1);
-				if (key !== null) order.set(String(key), [...(order.get(String(key)) ?? []), line]);
-			}
-		const isExact = (this.#options.mode ?? "exactly-once") === "exactly-once";
-		for (const line of here) {
-			const count = there.get(line) ?? 0;
-			if (count === 0) throw new Violation(`${topic}: ${line} is stored here and not there`);
-			if (count > 1 && isExact) throw new Violation(`${topic}: ${line} is there ${count} times`);
-			there.delete(line);
-			this.tally.arrived++;
-		}
-		for (const line of there.keys())
-			throw new Violation(
-				`${topic}: ${line} is there and ${aside.includes(line) ? "in quarantine" : "not stored"} here`,
-			);
-		if (!isExact || topic === "live" || this.#grown.has(topic)) return;
-		const expected = new Map<string, string[]>();
-		for (const line of here) {
-			const [key = ""] = line.split("=");
-			if (key !== "null") expected.set(key, [...(expected.get(key) ?? []), line]);
-		}
-		for (const [key, lines] of expected)
-			if (lines.join() !== order.get(key)?.join()) throw new Violation(`${topic}: key ${key} is out of order there`);
-	}
-
-	async #observe(): Promise<{
-		partitions: Map<string, { line: string; place: string; origin: string }[]>;
-	}> {
-		const partitions = new Map<string, { line: string; place: string; origin: string }[]>();
-		for (const { name, partitions: list } of this.world.broker.topics.list())
-			for (const partition of list) {
-				const records = await this.world.finish(visibleRecords(partition), 5000);
-				partitions.set(
-					`${name}-${partition.number}`,
-					records.map(({ offset, key, value, timestamp, headers }) => {
-						const header = (wanted: string) => String(headers.find((each) => each.key === wanted)?.value);
-						return {
-							line: lineOf(key, value ?? Buffer.alloc(0), timestamp, headers),
-							place: `${name}-${partition.number}@${offset}`,
-							origin: `${header("headwater.topic")}-${header("headwater.partition")}@${header("headwater.offset")}`,
-						};
-					}),
-				);
-			}
-		return { partitions };
 	}
 }
 
-function lineOf(
-	key: Buffer | null,
-	value: Buffer,
-	timestamp: number,
-	headers: readonly { readonly key: string; readonly value: Buffer | null }[],
-): string {
-	return `${key}=${value.toString().slice(0, 30)} ${value.length} ${timestamp} ${headers.map(({ key }) => key).join()}`;
-}
-
-/** What everybody may read, in order. */
-async function visibleRecords(partition: Partition) {
-	const { decodeRecords, readBatchHeader } = await import("../../src/record/batch.ts");
-	const records = [];
-	for (let offset = partition.logStartOffset; offset < partition.lastStableOffset; ) {
-		const bytes = await partition.read(offset, 65_536);
-		if (bytes.length === 0) break;
-		for (let position = 0; position < bytes.length; ) {
-			const header = readBatchHeader(bytes, position);
-			if (partition.isVisible(header))
-				records.push(...decodeRecords(bytes, position).filter((record) => record.offset >= offset));
-			position += header.sizeBytes;
-			offset = Math.max(offset, header.lastOffset + 1);
-		}
-	}
-	return records;
+async function writeProgress(
+	producer: Producer,
+	partition: number,
+	key: string,
+	value: object,
+	outcome: "commit" | "abort" | "nothing",
+): Promise<void> {
+	const { signal } = new AbortController();
+	await producer.init(signal);
+	const record = { key: Buffer.from(key), value: Buffer.from(JSON.stringify(value)), timestamp: -1, headers: [] };
+	await producer.send([{ topic: PROGRESS, partition, batch: encodeBatch([record]), count: 1 }], signal);
+	if (outcome !== "nothing") await producer[outcome](signal);
 }

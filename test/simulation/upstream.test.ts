@@ -17,7 +17,7 @@ lives({
 	story: (life) => life.story,
 	perLife: {
 		records: 50,
-		arrived: 50,
+		arrived: 40,
 		crashes: 1,
 		cuts: 1,
 		aborted: 0.3,
@@ -25,6 +25,12 @@ lives({
 		aside: 0.3,
 		expiries: 0.1,
 		grown: 0.1,
+		resets: 0.3,
+		plans: 0.3,
+		others: 0.3,
+		deleted: 0.1,
+		remade: 0.1,
+		ledger: 0.05,
 	},
 });
 

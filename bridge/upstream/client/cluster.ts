@@ -364,9 +364,11 @@ function checked(nodeId: number, address: Address, api: Api<Fields, Fields>): Ad
 	);
 }
 
-/** One error for all. What lasts is told first: that is what somebody can do something about. */
+/** One error for all, in the same words each time. What lasts is told first: that is what somebody can do something about. */
 function together(errors: readonly LinkError[]): LinkError {
-	const [first, ...others] = errors.toSorted((a, b) => Number(b.lasting) - Number(a.lasting));
+	const [first, ...others] = errors.toSorted(
+		(a, b) => Number(b.lasting) - Number(a.lasting) || (a.message < b.message ? -1 : 1),
+	);
 	if (first === undefined)
 		return new LinkError("unreachable", "no server of the central cluster is known", { lasting: true });
 	if (others.length === 0) return first;

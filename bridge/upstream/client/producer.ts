@@ -62,6 +62,8 @@ export class Producer {
 	#isBroken = false;
 	/** Its commit was asked for. */
 	#isCommitting = false;
+	/** Partitions of a transaction that the cluster ended by itself, and whose it was: what it may have left open there is to be closed. */
+	#left: { readonly producerId: number; readonly partitions: ReadonlySet<string> } | undefined;
 	/** Something of this epoch may still arrive, or a sequence is in doubt: the next batch is sent with another. */
 	#needsEpoch = false;
 
@@ -109,6 +111,41 @@ export class Producer {
 			{ atMost: INIT_AT_MOST, signal, codeOf: ({ errorCode }) => errorCode },
 		);
 		this.#begin(body.producerId, body.producerEpoch);
+		await this.#closeLeft(signal);
+	}
+
+	/**
+	 * A cluster that ends a transaction for its time-out while a partition has no leader may leave it open there for ever (Kafka
+	 * 4.3 takes such a partition for a deleted one): nobody reads on behind it, and the next commit of this producer would make
+	 * visible what was aborted. An empty transaction over the same partitions, aborted, closes it; where nothing is open it
+	 * changes nothing.
+	 */
+	async #closeLeft(signal: AbortSignal): Promise<void> {
+		const left = this.#left;
+		this.#left = undefined;
+		if (left?.producerId !== this.#producerId) return;
+		try {
+			const topics = Map.groupBy(left.partitions, (key) => key.slice(0, key.lastIndexOf("/")));
+			this.#openSince = new Patience(this.#options.clock, this.#options.transactionTimeoutMs * SENDING_SHARE);
+			await this.#ask(
+				ADD_PARTITIONS_TO_TXN,
+				{
+					v3AndBelowTransactionalId: this.#options.transactionalId as string,
+					v3AndBelowProducerId: this.#producerId,
+					v3AndBelowProducerEpoch: this.#epoch,
+					v3AndBelowTopics: [...topics].map(([name, keys]) => ({
+						name,
+						partitions: keys.map((key) => Number(key.slice(name.length + 1))),
+					})),
+				},
+				{ atMost: ADD_AT_MOST, signal, codeOf: codeOfAll },
+			);
+			await this.#endOpen(signal);
+		} catch (error) {
+			this.#left ??= left;
+			throw error;
+		}
+		await this.init(signal);
 	}
 
 	/** Without a transactional id the producer counts its epochs itself (KIP-360). */
@@ -367,9 +404,11 @@ export class Producer {
 		if (error.errorClass === "expired") this.forget();
 		if (error.errorClass !== "fenced") return error;
 		const open = this.#openSince;
+		const partitions = new Set(this.#added);
 		this.#ended();
 		const { transactionTimeoutMs } = this.#options;
 		if (open === undefined || open.spentMs < transactionTimeoutMs) return error;
+		if (partitions.size > 0) this.#left = { producerId: this.#producerId, partitions };
 		const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`;
 		const why = `the transaction was open for ${seconds(open.spentMs)}, its time-out is ${seconds(transactionTimeoutMs)}: the cluster has ended it`;
 		return new KafkaError(error.code, "fenced", error.api, `${error.message}; ${why}`, undefined);

@@ -40,7 +40,7 @@ function passwordOf({ password }: SaslOptions): string {
 	} catch (error) {
 		throw new LinkError("login", `the password cannot be read: ${(error as Error).message}`, {
 			lasting: true,
-			action: "check upstream.sasl.password.file",
+			action: "check upstream.sasl.secret.file",
 			cause: error,
 		});
 	}

@@ -13,7 +13,7 @@ import type { Cluster } from "../client/cluster.ts";
 import { CommittedView } from "../client/committed.ts";
 import { fetchPartition } from "../client/fetch.ts";
 import { LinkError } from "../client/link-error.ts";
-import { type Owner, ownerKey, readProgress, type Sent, sentKey } from "./progress-record.ts";
+import { type Owner, ownerKey, type ProgressEntry, readProgress, type Sent, sentKey } from "./progress-record.ts";
 
 export interface Progress {
 	owner: Owner | undefined;
@@ -33,8 +33,8 @@ export interface ProgressPlace {
 
 const FETCH_BYTES = 1024 * 1024;
 const WAIT_MS = 1000;
-/** Kafka's own limit of a transaction's time-out, transaction.max.timeout.ms: whoever is open for longer was given more by its operator. */
-const OPEN_MAX_MS = 900_000;
+/** Longer than most transactions may take: then it is said, and waited for anew. */
+const OPEN_MAX_MS = 60_000;
 /** Values are some hundred bytes. */
 const DECOMPRESSED_MAX = 16 * 1024 * 1024;
 
@@ -48,6 +48,8 @@ export interface ReadOptions {
 	readonly signal: AbortSignal;
 	/** `latest`: waits for open transactions, which may be the gateway's own of the run before; `committed`: up to the first of them. */
 	readonly until: "latest" | "committed";
+	/** Records about this gateway that cannot be read are as if they were not there. */
+	readonly skipsUnreadable?: boolean;
 }
 
 /**
@@ -58,7 +60,7 @@ export async function readOwnProgress(
 	cluster: Cluster,
 	{ topic, partition, gateway }: ProgressPlace,
 	from: number,
-	{ clock, signal, until }: ReadOptions,
+	{ clock, signal, until, skipsUnreadable = false }: ReadOptions,
 ): Promise<Progress> {
 	const earliest = await listOffset(cluster, topic, partition, "earliest", signal);
 	const endOffset = await listOffset(cluster, topic, partition, until, signal);
@@ -77,7 +79,12 @@ export async function readOwnProgress(
 					if (offset < nextOffset) return;
 					const key = keyStart < 0 ? null : source.subarray(keyStart, keyEnd);
 					const value = valueStart < 0 ? null : source.subarray(valueStart, valueEnd);
-					const entry = readProgress(gateway, key, value);
+					let entry: ProgressEntry | undefined;
+					try {
+						entry = readProgress(gateway, key, value);
+					} catch (error) {
+						if (!skipsUnreadable || !(error instanceof RangeError)) throw error;
+					}
 					if (entry?.kind === "owner") progress.owner = entry.owner;
 					else if (entry !== undefined) progress.sent.set(sentKey(entry.topic, entry.partition), entry.sent);
 				},

@@ -10,7 +10,7 @@ const kit = path.resolve(import.meta.dirname, "../kit/kafka");
 export const APACHE = process.env.INTEROP_KAFKA === "apache";
 
 /** One program of the kit to its end; fails, with what it said, unless it ends with 0. */
-async function kitProgram(name: string, ...parameters: string[]): Promise<string> {
+export async function kitProgram(name: string, ...parameters: string[]): Promise<string> {
 	const { code, stdout, stderr } = await run(path.join(kit, name), parameters);
 	if (code !== 0) throw new Error(`${name} ended with ${code}: ${stderr}${stdout}`);
 	return stdout;

@@ -8,7 +8,7 @@ import { BufferPool } from "../../../src/base/buffer-pool.ts";
 import { SimulatedClock } from "../../../src/base/clock-simulated.ts";
 import { SimulatedRandom } from "../../../src/base/random-simulated.ts";
 import type { Partition } from "../../../src/log/partition.ts";
-import { encodeBatch } from "../../../src/record/batch.ts";
+import { BatchError, encodeBatch } from "../../../src/record/batch.ts";
 
 const bytes = encodeBatch([{ timestamp: 1, key: null, value: Buffer.from("a"), headers: [] }]);
 
@@ -37,9 +37,15 @@ it("has nothing in it of one that could not be finished", async () => {
 	const broken = source(async () => {
 		throw new Error("EIO");
 	});
-	await expect(buildShipment([sound, broken], options)).rejects.toThrow("EIO");
-	const shipment = await buildShipment([sound], options);
-	expect(shipment?.batches.map(({ count }) => count)).toEqual([1]);
+	const counts = async (...sources: Source[]) =>
+		(await buildShipment(sources, options))?.batches.map(({ count }) => count);
+	// What cannot be read holds up nobody, and is left alone for a while.
+	expect(await counts(sound, broken)).toEqual([1]);
+	expect(broken.retryAtMs).toBe(60_000);
+	const cut = source(async () => Buffer.concat([bytes.subarray(0, 61), Buffer.alloc(bytes.length - 61, 0xff)]));
+	await expect(counts(sound, cut)).rejects.toThrow(BatchError);
+	expect(cut.retryAtMs).toBe(60_000);
+	expect(await counts(sound)).toEqual([1]);
 	const none = { ...options, targetOf: () => ({ topic: "there", partitions: 0, partitioner: "key" as const }) };
 	await expect(buildShipment([sound], none)).rejects.toThrow("topic there has no partitions");
 });

@@ -116,7 +116,7 @@ describe("SASL", () => {
 			failure: "login",
 			lasting: true,
 			message: expect.stringContaining("/etc/headwater/password"),
-			action: expect.stringContaining("upstream.sasl.password.file"),
+			action: expect.stringContaining("upstream.sasl.secret.file"),
 		});
 	});
 });

@@ -60,6 +60,24 @@ describe("a rebatcher", () => {
 		expect([rebatcher.records, await rebatcher.seal()]).toEqual([0, []]);
 	});
 
+	it("uses memory again that was given back, and no other", async () => {
+		const { partition } = open();
+		const rebatcher = new Rebatcher({ codec: "none", level: undefined, compress });
+		// More than a trickle, for which nothing is kept.
+		const text = "x".repeat(70_000);
+		const sealed = async (value: string): Promise<SealedBatch> => {
+			rebatcher.add(partition, plain(value + text), 0, 1, TARGET, LIMITS, undefined, 100_000);
+			const [batch] = await rebatcher.seal();
+			return batch as SealedBatch;
+		};
+		const first = await sealed("first");
+		const second = await sealed("second");
+		first.release();
+		const third = await sealed("third");
+		expect(third.batch.buffer).toBe(first.batch.buffer);
+		expect(values([second, third])).toEqual([[`second${text}`], [`third${text}`]]);
+	});
+
 	it("knows where each of many records comes from, the newest first and then older ones", async () => {
 		const { partition } = open();
 		const other = { ...partition, number: 1, isVisible: () => true } as unknown as Partition;
