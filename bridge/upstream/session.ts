@@ -6,15 +6,16 @@
 import type { Broker } from "../../src/broker/broker.ts";
 import type { DirectoryIdentity } from "../../src/broker/directory-identity.ts";
 import { encodeBatch } from "../../src/record/batch.ts";
-import { ensureTopic, topicConfigs } from "./client/admin.ts";
-import type { Cluster, TopicMetadata } from "./client/cluster.ts";
+import type { Cluster } from "./client/cluster.ts";
 import { ErrorCode, KafkaError } from "./client/kafka-error.ts";
 import { type BatchOutcome, type OutgoingBatch, Producer } from "./client/producer.ts";
 import type { LocalRows } from "./local-rows.ts";
 import type { UpstreamOptions } from "./options.ts";
 import type { Position } from "./position.ts";
+import { isHeldBy } from "./progress/hanging.ts";
 import { Halt, isAnotherTopic, isKnown, judgeCluster, judgeName, judgeOwner } from "./progress/judge.ts";
 import { ownerRecord, type ProgressRecord, type Sent, sentRecord } from "./progress/progress-record.ts";
+import { findProgressTopic } from "./progress/progress-topic.ts";
 import {
 	isCommitted,
 	type Progress,
@@ -27,14 +28,6 @@ import type { SealedBatch } from "./shipment/outgoing-batch.ts";
 import type { Source, Sources } from "./sources.ts";
 
 const SESSION_BYTES = 8;
-const PROGRESS_CONFIGS = { "cleanup.policy": "compact" };
-/** Small segments, compacted early, so that a gateway that comes back has little to read. Some services let nobody set them. */
-const PROGRESS_PREFERENCES = {
-	"message.timestamp.type": "LogAppendTime",
-	"segment.bytes": "16777216",
-	"min.cleanable.dirty.ratio": "0.1",
-};
-const REFUSED_CONFIGS: ReadonlySet<string> = new Set(["INVALID_CONFIG", "POLICY_VIOLATION"]);
 /** How many requests one batch may wait for its cluster. */
 const DELIVERIES = 4;
 /** A progress record has none: a clock that is not set must not make a cluster refuse it. */
@@ -248,25 +241,8 @@ export class Session {
 	/** Where the progress is kept; the topic is made where it is missing. */
 	async #findPlace(takesOver: boolean, signal: AbortSignal): Promise<ProgressPlace> {
 		const { cluster, options, rows } = this.#services;
-		const { progressTopic: name, progressPartitions: partitions, replicationFactor, gatewayId } = options;
-		const make = (configs: Readonly<Record<string, string>>) =>
-			ensureTopic(cluster, name, {
-				...{ partitions, replicationFactor, configs, create: options.createTopics, signal },
-			});
-		try {
-			await make({ ...PROGRESS_CONFIGS, ...PROGRESS_PREFERENCES });
-		} catch (error) {
-			if (!(error instanceof KafkaError && REFUSED_CONFIGS.has(error.name_))) throw error;
-			await make(PROGRESS_CONFIGS);
-		}
-		const configs = (await topicConfigs(cluster, [name], signal)).get(name);
-		const policy = configs instanceof KafkaError ? undefined : configs?.get("cleanup.policy");
-		if (policy !== undefined && policy !== "compact")
-			throw new Halt(
-				`topic ${name} of the central cluster has cleanup.policy=${policy}: it would forget how far this gateway is`,
-				`kafka-configs.sh --alter --entity-type topics --entity-name ${name} --add-config cleanup.policy=compact; then: headwater upstream resume`,
-			);
-		const topic = cluster.topic(name) as TopicMetadata;
+		const { progressTopic: name, progressPartitions: partitions, gatewayId } = options;
+		const topic = await findProgressTopic(cluster, options, signal);
 		const before = rows.session.progress;
 		const idBefore = this.#writtenTopicId ?? before?.topicId;
 		this.#progressTopicId = topic.id;
@@ -292,7 +268,7 @@ export class Session {
 		let read: Progress;
 		try {
 			// Who takes over writes it all anew.
-			const how = { clock: broker.clock, signal, until, skipsUnreadable: takesOver };
+			const how = { clock: broker.clock, signal, until, skipsUnreadable: takesOver, stuck: this.#closing(signal) };
 			read = await readOwnProgress(cluster, place, from, how);
 		} catch (error) {
 			if (!(error instanceof RangeError)) throw error;
@@ -325,8 +301,8 @@ export class Session {
 		const { broker, cluster } = this.#services;
 		const { offset, producerId, committed } = doubt;
 		try {
-			if (await isCommitted(cluster, this.#place as ProgressPlace, offset, producerId, { clock: broker.clock, signal }))
-				committed();
+			const how = { clock: broker.clock, signal, stuck: this.#closing(signal) };
+			if (await isCommitted(cluster, this.#place as ProgressPlace, offset, producerId, how)) committed();
 		} catch (error) {
 			// The progress topic is another one, or was cut: what it has is to be read as at the beginning.
 			const isGone =
@@ -335,6 +311,25 @@ export class Session {
 			throw error;
 		}
 		this.#doubt = undefined;
+	}
+
+	/**
+	 * What to do where reading the progress stands still: where that is for a transaction of this producer, which the cluster has
+	 * ended without saying so there, it is closed as one that was aborted, as is whatever it may have left open elsewhere.
+	 */
+	#closing(signal: AbortSignal): (offset: number) => Promise<void> {
+		const { broker, cluster, sources } = this.#services;
+		return async (offset) => {
+			const place = this.#place as ProgressPlace;
+			if (!(await isHeldBy(cluster, place, offset, this.#producer.producerId, signal))) return;
+			broker.logger.warn("the central cluster has left a transaction of this gateway open; it is aborted", { offset });
+			const targets = [...new Set([...sources.flows.values()].map(({ to }) => to))];
+			await cluster.refresh([place.topic, ...targets], signal);
+			const partitions = targets.flatMap((topic) =>
+				(cluster.topic(topic)?.leaders ?? []).map((_, partition) => ({ topic, partition })),
+			);
+			await this.#producer.close([place, ...partitions], signal);
+		};
 	}
 
 	/** Whether the last transaction may have been ended by the cluster, because it took too long: its producer is fenced then. */

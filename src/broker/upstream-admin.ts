@@ -5,7 +5,15 @@ import type { UplinkReport } from "./uplink.ts";
  * `waiting`: for the link, after an error; `budget`: for a new day or month of the uplink's budget; `closed`: for the window;
  * `halted`: for a person.
  */
-export type UpstreamState = "connecting" | "running" | "waiting" | "budget" | "closed" | "paused" | "halted" | "stopped";
+export type UpstreamState =
+	| "connecting"
+	| "running"
+	| "waiting"
+	| "budget"
+	| "closed"
+	| "paused"
+	| "halted"
+	| "stopped";
 
 /** What went wrong last, and has not gone right since. */
 export interface UpstreamProblem {

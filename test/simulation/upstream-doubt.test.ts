@@ -135,3 +135,23 @@ it("a progress topic that was deleted while a commit is in doubt halts, and says
 	const { state, problem } = await life.status();
 	expect([state, problem?.message]).toEqual(["halted", expect.stringMatching(/was deleted and made anew/)]);
 });
+
+it.each([
+	["the same run", false],
+	["the next run", true],
+])("what the cluster leaves open of a transaction that took too long is closed by %s", async (_which, restarts) => {
+	const life = new UpstreamLife({ seed: "left open" });
+	await life.begin(true);
+	life.world.broker.topics.create({ name: "telemetry", partitions: 1 });
+	await life.clock.advance(30_000);
+	vi.spyOn(Producer.prototype, "commit").mockImplementationOnce(async () => {
+		life.model.setFaults({ forgottenAbort: 1 });
+		life.model.cutLink("silently");
+		throw new LinkError("lost", "the link is cut", { maybeSent: true });
+	});
+	for (let i = 0; i < 3; i++) life.append("telemetry", 10);
+	await life.clock.advance(90_000);
+	expect(life.model.committed("gw.telemetry", 0)).toHaveLength(0);
+	if (restarts) await life.restart();
+	await goesOn(life);
+});

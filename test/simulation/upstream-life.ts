@@ -192,7 +192,7 @@ export class UpstreamLife {
 			else if (what === "time") await this.clock.advance(random.pick([10, 500, 3000, 20_000]));
 			else if (what === "longTime") await this.clock.advance(random.pick([60_000, 600_000, DAY_MS]));
 			else if (what === "checkpoint") await world.finish(world.log.checkpoint());
-			else if (what === "rough") model.setFaults({ ...ROUGH });
+			else if (what === "rough") model.setFaults({ ...ROUGH, forgottenAbort: 0.3 });
 			else if (what === "calm") model.setFaults({ ...CALM });
 			else if (what === "cut") this.#cut();
 			else if (what === "restore") model.restoreLink();

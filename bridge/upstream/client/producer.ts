@@ -114,6 +114,16 @@ export class Producer {
 		await this.#closeLeft(signal);
 	}
 
+	/** Closes whatever transaction of this producer the cluster may have left open in these partitions, as one that was aborted. As `init`. */
+	async close(
+		partitions: Iterable<{ readonly topic: string; readonly partition: number }>,
+		signal: AbortSignal,
+	): Promise<void> {
+		const keys = [...partitions].map(({ topic, partition }) => partitionKey(topic, partition));
+		this.#left = { producerId: this.#producerId, partitions: new Set(keys) };
+		await this.#closeLeft(signal);
+	}
+
 	/**
 	 * A cluster that ends a transaction for its time-out while a partition has no leader may leave it open there for ever (Kafka
 	 * 4.3 takes such a partition for a deleted one): nobody reads on behind it, and the next commit of this producer would make

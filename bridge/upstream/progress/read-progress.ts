@@ -35,6 +35,8 @@ const FETCH_BYTES = 1024 * 1024;
 const WAIT_MS = 1000;
 /** Longer than most transactions may take: then it is said, and waited for anew. */
 const OPEN_MAX_MS = 60_000;
+/** Sooner than that others' transactions end by themselves. */
+const STUCK_MS = 5000;
 /** Values are some hundred bytes. */
 const DECOMPRESSED_MAX = 16 * 1024 * 1024;
 
@@ -46,6 +48,8 @@ export function progressPlace(topic: string, partitions: number, gateway: string
 export interface ReadOptions {
 	readonly clock: Clock;
 	readonly signal: AbortSignal;
+	/** Reading has stood still at this offset for a while: called once. */
+	readonly stuck: (offset: number) => Promise<void>;
 	/** `latest`: waits for open transactions, which may be the gateway's own of the run before; `committed`: up to the first of them. */
 	readonly until: "latest" | "committed";
 	/** Records about this gateway that cannot be read are as if they were not there. */
@@ -60,13 +64,14 @@ export async function readOwnProgress(
 	cluster: Cluster,
 	{ topic, partition, gateway }: ProgressPlace,
 	from: number,
-	{ clock, signal, until, skipsUnreadable = false }: ReadOptions,
+	how: ReadOptions,
 ): Promise<Progress> {
+	const { signal, until, skipsUnreadable = false } = how;
 	const earliest = await listOffset(cluster, topic, partition, "earliest", signal);
 	const endOffset = await listOffset(cluster, topic, partition, until, signal);
 	const progress: Progress = { owner: undefined, sent: new Map(), nextOffset: Math.max(from, earliest), endOffset };
 	const view = new CommittedView();
-	const patience = new Patience(clock, OPEN_MAX_MS);
+	const standstill = new Standstill(`${topic}-${partition}`, how);
 	while (progress.nextOffset < endOffset) {
 		const { nextOffset } = progress;
 		const options = { isolation: "committed", maxBytes: FETCH_BYTES, maxWaitMs: WAIT_MS, signal } as const;
@@ -92,12 +97,7 @@ export async function readOwnProgress(
 			),
 		);
 		if (progress.nextOffset > nextOffset) continue;
-		if (patience.leftMs === 0)
-			throw new LinkError("timeout", `${topic}-${partition} has a transaction of somebody else that does not end`, {
-				action: "find it with kafka-transactions.sh find-hanging, and abort it",
-			});
-		// A broker that answers at once though there is nothing would be asked all the time.
-		await pause(clock, WAIT_MS / 4, signal);
+		await standstill.wait(nextOffset);
 	}
 	return progress;
 }
@@ -108,9 +108,10 @@ export async function isCommitted(
 	{ topic, partition }: ProgressPlace,
 	offset: number,
 	producerId: number,
-	{ clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+	how: Pick<ReadOptions, "clock" | "signal" | "stuck">,
 ): Promise<boolean> {
-	const patience = new Patience(clock, OPEN_MAX_MS);
+	const { signal } = how;
+	const standstill = new Standstill(`${topic}-${partition}`, how);
 	for (;;) {
 		const options = { isolation: "committed", maxBytes: 1, maxWaitMs: WAIT_MS, signal } as const;
 		const fetched = await fetchPartition(cluster, topic, partition, offset, options);
@@ -121,10 +122,35 @@ export async function isCommitted(
 			});
 			return found;
 		}
-		if (patience.leftMs === 0)
-			throw new LinkError("timeout", `${topic}-${partition} has a transaction of somebody else that does not end`, {
+		await standstill.wait(fetched.lastStableOffset);
+	}
+}
+
+/** Nothing more is committed for the moment: it is waited for, looked into, and at last told. */
+class Standstill {
+	readonly #where: string;
+	readonly #how: Pick<ReadOptions, "clock" | "signal" | "stuck">;
+	readonly #patience: Patience;
+	#isLookedInto = false;
+
+	constructor(where: string, how: Pick<ReadOptions, "clock" | "signal" | "stuck">) {
+		this.#where = where;
+		this.#how = how;
+		this.#patience = new Patience(how.clock, OPEN_MAX_MS);
+	}
+
+	/** Rejects with LinkError when it has taken too long. */
+	async wait(offset: number): Promise<void> {
+		const { clock, signal, stuck } = this.#how;
+		if (this.#patience.leftMs === 0)
+			throw new LinkError("timeout", `${this.#where} has a transaction of somebody else that does not end`, {
 				action: "find it with kafka-transactions.sh find-hanging, and abort it",
 			});
+		if (!this.#isLookedInto && this.#patience.spentMs > STUCK_MS) {
+			this.#isLookedInto = true;
+			await stuck(offset);
+		}
+		// A broker that answers at once though there is nothing would be asked all the time.
 		await pause(clock, WAIT_MS / 4, signal);
 	}
 }

@@ -32,6 +32,8 @@ export interface NetworkFaults {
 	/** Of each marker: it takes `slowMarkerMs`. */
 	readonly slowMarker: number;
 	readonly slowMarkerMs: Span;
+	/** Of each abort for a time-out: its partitions never hear of it. */
+	readonly forgottenAbort: number;
 	/** The broker crashes with the request unread. */
 	readonly crash: number;
 	readonly downMs: Span;
@@ -63,6 +65,7 @@ export const CALM: NetworkFaults = {
 	markerMs: [0, 5],
 	slowMarker: 0,
 	slowMarkerMs: [100, 5000],
+	forgottenAbort: 0,
 	crash: 0,
 	downMs: [100, 30_000],
 	leaderMove: 0,

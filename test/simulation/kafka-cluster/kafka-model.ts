@@ -80,7 +80,9 @@ export class KafkaModel {
 			const faults = this.#faults;
 			return ofCluster.between(...(ofCluster.chance(faults.slowMarker) ? faults.slowMarkerMs : faults.markerMs));
 		};
-		this.transactions = new Transactions(this.cluster, ofCluster.fork("transactions"), markerMs);
+		this.transactions = new Transactions(this.cluster, ofCluster.fork("transactions"), markerMs, () =>
+			ofCluster.chance(this.#faults.forgottenAbort),
+		);
 		this.#fetches = new Fetches(this.cluster);
 		this.#apis = modelApis({
 			versionsAtMost,

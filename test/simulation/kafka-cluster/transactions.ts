@@ -47,13 +47,16 @@ export class Transactions {
 	readonly #random: SimulatedRandom;
 	/** How long it takes to write a marker. */
 	readonly #markerMs: () => number;
+	/** Whether an abort for a time-out is never written to its partitions. */
+	readonly #forgets: () => boolean;
 	readonly #transactions = new Map<string, Transaction>();
 	#producerIds = 1000;
 
-	constructor(cluster: ClusterState, random: SimulatedRandom, markerMs: () => number) {
+	constructor(cluster: ClusterState, random: SimulatedRandom, markerMs: () => number, forgets: () => boolean) {
 		this.#cluster = cluster;
 		this.#random = random;
 		this.#markerMs = markerMs;
+		this.#forgets = forgets;
 	}
 
 	/** Of every transactional id that is known. */
@@ -189,6 +192,8 @@ export class Transactions {
 			this.#cluster.timeline.after(TIMEOUT_CHECK_MS, () => this.#timeOut(transaction, round));
 			return;
 		}
+		// As Kafka 4.3 does where the partitions have no leader just then: it takes them for deleted ones.
+		if (this.#forgets()) transaction.partitions.clear();
 		this.#fence(transaction);
 	}
 
