@@ -21,6 +21,8 @@ export interface Shipment {
 	readonly rawBytes: number;
 	/** Of the batches. */
 	readonly wireBytes: number;
+	/** There was more to be sent than it has room for. */
+	readonly isFull: boolean;
 }
 
 export interface BuildOptions {
@@ -75,7 +77,8 @@ export async function buildShipment(sources: readonly Source[], options: BuildOp
 	const { records, rawBytes } = rebatcher;
 	const batches = await rebatcher.seal();
 	if (moves.size === 0) return undefined;
-	return { batches, moves, records, rawBytes, wireBytes: batches.reduce((sum, { batch }) => sum + batch.length, 0) };
+	const wireBytes = batches.reduce((sum, { batch }) => sum + batch.length, 0);
+	return { batches, moves, records, rawBytes, wireBytes, isFull };
 }
 
 async function addPiece(

@@ -309,13 +309,13 @@ export class Replicator {
 	}
 
 	/** The central cluster has it. */
-	#arrived({ moves, records, rawBytes, wireBytes }: Shipment): void {
+	#arrived({ moves, records, rawBytes, wireBytes, isFull }: Shipment): void {
 		const { broker, sources, rejections } = this.#services;
 		for (const [source, position] of moves) {
 			const offsets = lagOf(source.position, position.next) - lagOf(position, position.next);
 			source.flow.arrived(offsets, records > 0 ? rawBytes / records : undefined);
 			this.#moved(source, position);
-			sources.served(source);
+			sources.served(source, isFull);
 			rejections.passed(source);
 		}
 		this.#leastBytes = OVERHEAD_BYTES;

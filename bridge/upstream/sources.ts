@@ -196,13 +196,15 @@ export class Sources {
 		this.onReady();
 	}
 
-	/** It had its turn: what it still has waits behind the others, and has waited since now. */
-	served(source: Source): void {
+	/**
+	 * It had its turn: what it still has comes behind the others. What there was no room for (`isFull`), and a backlog, have waited
+	 * for company already; what came meanwhile waits from now on.
+	 */
+	served(source: Source, isFull: boolean): void {
 		this.ready.delete(source);
 		const had = source.readySinceMs;
 		source.readySinceMs = undefined;
-		// A backlog does not wait for company.
-		this.look(source, had === Number.NEGATIVE_INFINITY ? had : undefined);
+		this.look(source, isFull || had === Number.NEGATIVE_INFINITY ? had : undefined);
 	}
 
 	/**

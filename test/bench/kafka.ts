@@ -135,7 +135,7 @@ async function toolRun(target: KafkaTarget, tool: string, options: readonly stri
 }
 
 /** The last line: "N records sent, R records/sec (...)"; with a warm-up the steady state's has fewer than all. */
-function producerFigures(stdout: string): { records: number; perSecond: number } {
+export function producerFigures(stdout: string): { records: number; perSecond: number } {
 	const lines = [...stdout.matchAll(/^(\d+) (?:steady state )?records sent, ([\d.]+) records\/sec.*th\b/gm)];
 	const last = lines.at(-1);
 	if (last === undefined) throw new Error(`the producer's tool said:\n${stdout}`);

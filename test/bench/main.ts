@@ -17,6 +17,12 @@ import { sessions } from "./sessions.ts";
 import { start } from "./start.ts";
 import { subscriptions } from "./subscriptions.ts";
 import { tier } from "./tier.ts";
+import { upstreamDelay } from "./upstream-delay.ts";
+import { upstreamFlash } from "./upstream-flash.ts";
+import { upstreamIdle } from "./upstream-idle.ts";
+import { upstreamMemory } from "./upstream-memory.ts";
+import { upstreamRate } from "./upstream-rate.ts";
+import { upstreamWire } from "./upstream-wire.ts";
 import { Workplace } from "./workplace.ts";
 
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<{ tables: Table[]; raw: unknown }>>> = {
@@ -31,7 +37,15 @@ const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<{ tabl
 	retained,
 	kafka,
 	tier,
+	"upstream-rate": upstreamRate,
+	"upstream-idle": upstreamIdle,
+	"upstream-delay": upstreamDelay,
+	"upstream-wire": upstreamWire,
+	"upstream-memory": upstreamMemory,
+	"upstream-flash": upstreamFlash,
 };
+/** All of these. */
+const UPSTREAM = "upstream";
 
 const HELP = `Usage: npm run bench -- NAME...|all [options]
 
@@ -39,10 +53,13 @@ const HELP = `Usage: npm run bench -- NAME...|all [options]
   fan-out, subscriptions, idle, sessions, retained     its MQTT door
   kafka                                                its Kafka door, beside Apache Kafka (Java)
   tier                                                 tiered storage, with a MinIO (Go builds it once)
+  upstream                                             the central cluster, an Apache Kafka (Java): all of
+    upstream-rate, upstream-idle, upstream-delay, upstream-wire, upstream-memory, upstream-flash
 
   --seconds N   that count of each run (default 5)
-  --rounds N    interleaved rounds (default: ingest, fan-out, subscriptions, retained, tier 3; start 5; others 1)
-  --stored GB   stored in the large cases of memory, start and tier (default 10)
+  --rounds N    interleaved rounds (default: ingest, fan-out, subscriptions, retained, tier, upstream-rate 3; start 5;
+                upstream-idle, -delay, -wire, -flash 2; others 1)
+  --stored GB   stored in the large cases of memory, start, tier and upstream-memory (default 10)
   --quick       --seconds 2 --rounds 1 --stored 0.2, and a tenth of events, subscriptions, connections
   --json        raw results, to stdout
   --markdown    tables in Markdown, to stdout
@@ -91,7 +108,11 @@ function readArguments(): {
 		if (!(value >= minimum)) usage(`--${name} ${text}: a number of at least ${minimum} is needed`);
 		return value;
 	};
-	const names = positionals.includes("all") ? Object.keys(BENCHES) : positionals;
+	const names = positionals.includes("all")
+		? Object.keys(BENCHES)
+		: positionals.flatMap((name) =>
+				name === UPSTREAM ? Object.keys(BENCHES).filter((each) => each.startsWith(UPSTREAM)) : [name],
+			);
 	if (names.length === 0) usage("what is to be measured?");
 	for (const name of names) if (!(name in BENCHES)) usage(`there is no benchmark ${name}`);
 	return {
