@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { CALM, ROUGH } from "./kafka-cluster/faults.ts";
 import { ProducerLife } from "./kafka-cluster/producer-life.ts";
 
-const SEEDS = Number(process.env.SEEDS ?? 40);
+const SEEDS = Number(process.env.SEEDS ?? 24);
 
 async function live(seed: string, options: Partial<ConstructorParameters<typeof ProducerLife>[0]> = {}) {
 	const life = new ProducerLife({ seed, shipments: 40, network: ROUGH, dies: 0.05, aborts: 0.02, ...options });

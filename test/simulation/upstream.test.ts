@@ -11,7 +11,7 @@ import { UpstreamLife } from "./upstream-life.ts";
 
 lives({
 	file: "upstream",
-	count: 24,
+	count: 16,
 	promise: "every stored record there, once, in the order of its key",
 	make: (seed) => new UpstreamLife({ seed }),
 	story: (life) => life.story,
