@@ -16,7 +16,6 @@ import type {
 import type { Window } from "../../src/broker/window.ts";
 import { buildShipment, type Shipment } from "./build-shipment.ts";
 import { pause } from "./client/attempts.ts";
-import type { Cluster } from "./client/cluster.ts";
 import { KafkaError } from "./client/kafka-error.ts";
 import { LinkError } from "./client/link-error.ts";
 import type { Destinations } from "./destinations.ts";
@@ -53,7 +52,6 @@ const FENCES_WITHIN_MS = 3_600_000;
 
 export interface ReplicatorServices {
 	readonly broker: Broker;
-	readonly cluster: Cluster;
 	readonly session: Session;
 	readonly sources: Sources;
 	readonly destinations: Destinations;

@@ -1,5 +1,6 @@
 /** The local partitions that are on their way to the central cluster: which, where each stands, and which have something to send. */
 import type { Clock } from "../../src/base/clock.ts";
+import { fitsTopic } from "../../src/base/topic-pattern.ts";
 import type { Broker } from "../../src/broker/broker.ts";
 import type { Topic } from "../../src/broker/topics.ts";
 import type { UpstreamProblem } from "../../src/broker/upstream-admin.ts";
@@ -144,7 +145,7 @@ export class Sources {
 			if (known.topic.id === topic.id) return known;
 			this.#drop(known);
 		}
-		const rule = this.#rules.find((each) => fits(each.topic, topic.name));
+		const rule = this.#rules.find((each) => fitsTopic(each.topic, topic.name));
 		if (rule === undefined) return undefined;
 		const to = rule.to.replaceAll("{topic}", topic.name).replaceAll("{gateway}", this.#gatewayId);
 		const flow = new Flow(topic, rule, to);
@@ -270,12 +271,4 @@ export class Sources {
 		const source = this.of(partition);
 		return source === undefined ? undefined : lowestOf(source.position);
 	}
-}
-
-/** `pattern`: a name, in which `*` stands for any characters; a topic of the broker's own, __name, is meant only by its full name. */
-function fits(pattern: string, topic: string): boolean {
-	if (pattern === topic) return true;
-	if (topic.startsWith("__") || !pattern.includes("*")) return false;
-	const parts = pattern.split("*").map((part) => part.replaceAll(/[.]/g, "\\."));
-	return new RegExp(`^${parts.join(".*")}$`).test(topic);
 }

@@ -73,7 +73,7 @@ export class Upstream implements UpstreamAdmin {
 		const quarantine = new Quarantine(broker, options.quarantineTopic);
 		const rejections = new Rejections(sources, quarantine, (flow, error) => destinations.refused(flow, error));
 		this.#replicator = new Replicator({
-			...{ broker, cluster, session, sources, destinations, rows, uplink, window, rejections, options },
+			...{ broker, session, sources, destinations, rows, uplink, window, rejections, options },
 			charge: (takenBytes) => this.#charge(takenBytes),
 		});
 		this.#holder = {

@@ -1,7 +1,7 @@
 /** What of upstream's settings cannot hold together. */
+import { fitsTopic } from "../base/topic-pattern.ts";
 import type { Contradiction } from "./contradictions.ts";
 import type { Config, KeyName } from "./keys.ts";
-import { fits } from "./upstream-rules.ts";
 import { parseServers } from "./upstream-servers.ts";
 import { formatAddress } from "./values.ts";
 
@@ -127,7 +127,7 @@ function ofOwnTopics(config: Config): Contradiction[] {
 	const progress = config["upstream.progress.topic"];
 	const quarantine = config["upstream.quarantine.topic"];
 	for (const { topic, to } of config["upstream.topics"]) {
-		if (fits(topic, quarantine)) {
+		if (fitsTopic(topic, quarantine)) {
 			found.push({
 				keys: ["upstream.topics", "upstream.quarantine.topic"],
 				wrong: `${topic} sends ${quarantine} (upstream.quarantine.topic), which has what the central cluster refused`,
@@ -149,7 +149,7 @@ function ofOwnTopics(config: Config): Contradiction[] {
 function ofLoops(config: Config): Contradiction[] {
 	const rules = config["upstream.downlink"];
 	const onward = (local: string): readonly string[] => {
-		const up = config["upstream.topics"].find(({ topic }) => fits(topic, local));
+		const up = config["upstream.topics"].find(({ topic }) => fitsTopic(topic, local));
 		if (up === undefined) return [];
 		const central = there(up.to, local, config);
 		return rules.filter(({ topic }) => topic === central).map(({ to }) => to);
@@ -163,7 +163,7 @@ function ofLoops(config: Config): Contradiction[] {
 			ahead.push(...onward(next));
 		}
 		if (!reached.has(to)) continue;
-		const up = config["upstream.topics"].find(({ topic }) => fits(topic, to))!;
+		const up = config["upstream.topics"].find(({ topic }) => fitsTopic(topic, to))!;
 		return [
 			{
 				keys: ["upstream.downlink", "upstream.topics"],

@@ -2,6 +2,7 @@
  * The values of the keys `upstream.topics` and `upstream.downlink`: from what YAML, JSON or a line of names gives to rules with
  * every default filled in, or what is wrong and where.
  */
+import { fitsTopic } from "../base/topic-pattern.ts";
 import type { DownlinkRule, UpstreamTopicRule } from "./definition.ts";
 import { isMap, type Members, parseMembers, stated, Wrong } from "./members.ts";
 
@@ -195,7 +196,7 @@ function checkBraces(template: string, names: readonly string[], where: string):
 /** The first rule that fits a topic holds: one that no topic can reach is a mistake, as a priority that never applies. */
 function checkReached(rules: readonly UpstreamTopicRule[]): void {
 	for (const [i, { topic }] of rules.entries()) {
-		const before = rules.findIndex((other, j) => j < i && fits(other.topic, topic));
+		const before = rules.findIndex((other, j) => j < i && fitsTopic(other.topic, topic));
 		if (before < 0) continue;
 		const { topic: other } = rules[before]!;
 		if (other === topic) {
@@ -215,14 +216,6 @@ function checkOnce(rules: readonly DownlinkRule[]): void {
 		if (before < 0) continue;
 		throw new Wrong(`rule ${i + 1}: rule ${before + 1} is for ${topic} too`, "one rule for a topic");
 	}
-}
-
-/** Whether a rule for `pattern` is one for `topic` too; `topic` may be a pattern itself. */
-export function fits(pattern: string, topic: string): boolean {
-	if (pattern === topic) return true;
-	if (!pattern.includes("*") || topic.startsWith("__")) return false;
-	const parts = pattern.split("*").map((part) => part.replace(/[.-]/g, "\\$&"));
-	return new RegExp(`^${parts.join(".*")}$`).test(topic);
 }
 
 function quote(text: string): string {

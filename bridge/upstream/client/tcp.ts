@@ -5,6 +5,7 @@
 import { connect, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { Disk } from "../../../src/base/disk.ts";
+import { readSmallFile } from "../../../src/base/small-file.ts";
 import type { Address } from "../../../src/config/definition.ts";
 import { LinkError } from "./link-error.ts";
 import { explainTls, explainUnreachable, isTlsFault, place } from "./link-faults.ts";
@@ -26,8 +27,6 @@ interface TlsOptions {
 	readonly insecure: boolean;
 }
 
-/** No certificate or key is larger. */
-const FILE_BYTES_MAX = 1_048_576;
 /**
  * How long the next address of a name waits for one that does not answer: by satellite an answer takes most of a second, and
  * Node's own quarter of one would give up each address in turn.
@@ -257,18 +256,10 @@ function isIpAddress(host: string): boolean {
 function readPem(disk: Disk, file: string | undefined, key: string): Buffer | undefined {
 	if (file === undefined) return undefined;
 	try {
-		const opened = disk.open(file, "read");
-		try {
-			const size = opened.size();
-			if (size > FILE_BYTES_MAX) throw new Error("it is larger than 1 MiB");
-			const bytes = Buffer.alloc(size);
-			const text = bytes.subarray(0, opened.readSync(bytes, 0));
-			// Node takes a file of authorities that has none without a word, and then knows no authority at all.
-			if (!text.includes("-----BEGIN ")) throw new Error("it is not a PEM file: no line begins with -----BEGIN");
-			return text;
-		} finally {
-			opened.close();
-		}
+		const text = readSmallFile(disk, file);
+		// Node takes a file of authorities that has none without a word, and then knows no authority at all.
+		if (!text.includes("-----BEGIN ")) throw new Error("it is not a PEM file: no line begins with -----BEGIN");
+		return text;
 	} catch (error) {
 		throw new LinkError("tls", `${key}: ${file} cannot be used: ${(error as Error).message}`, {
 			lasting: true,

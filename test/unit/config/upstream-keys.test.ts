@@ -1,11 +1,12 @@
 /** The keys of upstream: both spellings of rules, defaults, what is refused and how, what cannot hold together, no secret shown. */
+
 import { describe, expect, it } from "vitest";
+import { fitsTopic } from "../../../src/base/topic-pattern.ts";
 import { configAsText } from "../../../src/config/as-text.ts";
 import { configJsonSchema } from "../../../src/config/json-schema.ts";
 import { type ConfigSources, loadConfig } from "../../../src/config/load.ts";
 import { ConfigError } from "../../../src/config/problems.ts";
 import { showConfig, showConfigObjects } from "../../../src/config/show.ts";
-import { fits } from "../../../src/config/upstream-rules.ts";
 import { parseServers } from "../../../src/config/upstream-servers.ts";
 import { readYaml } from "../../../src/config/yaml-file.ts";
 
@@ -139,7 +140,7 @@ describe("upstream.topics", () => {
 		["*-x-*", "a-x-b", true],
 		["a*", "ba", false],
 	])("%s fits %s: %s", (pattern, topic, yes) => {
-		expect(fits(pattern, topic)).toBe(yes);
+		expect(fitsTopic(pattern, topic)).toBe(yes);
 	});
 });
 
